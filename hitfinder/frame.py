@@ -1,0 +1,170 @@
+"""What comes out of a source, a socket or a file alike: frames, and the marks around a series.
+
+A source yields `Event`s. Values are frozen; nothing here knows a protocol, a socket or a clock.
+What this file does not know: where a module sits in space (`images.geometry`), and how bytes
+become pixels (a `Decode` function travels with each payload; `wire.compression` has the table).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import PayloadError
+
+Part = bytes | memoryview
+"""One part of a message. A memoryview keeps the transport's own buffer alive and is not copied."""
+
+
+class Decode(Protocol):
+    """Decodes the elements [start, stop) of a payload of `size` elements, in C order.
+
+    Returns a one-dimensional array of exactly `stop - start` elements of `dtype`, possibly
+    read-only and sharing memory with `data`. Raises PayloadError when the bytes do not hold
+    them. Never allocates more than the elements asked for plus one compression block.
+    """
+
+    def __call__(
+        self, data: Part, *, dtype: np.dtype[Any], size: int, start: int, stop: int
+    ) -> NDArray[Any]:
+        """Elements [start, stop)."""
+        ...
+
+
+def decode_raw(
+    data: Part, *, dtype: np.dtype[Any], size: int, start: int, stop: int
+) -> NDArray[Any]:
+    """`Decode` for uncompressed pixels: a view, no copy."""
+    if len(data) != size * dtype.itemsize:
+        raise PayloadError(
+            f"raw payload holds {len(data)} bytes where its shape and dtype need "
+            f"{size * dtype.itemsize}; check the sender's shape and dtype"
+        )
+    return np.frombuffer(data, dtype=dtype, count=stop - start, offset=start * dtype.itemsize)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """A frame's pixels as they travel.
+
+    shape is (rows, cols) for a monolithic detector, (modules, rows, cols) for a stack; rows are
+    slow, columns fast, always. `encoding` is a key of `wire.compression.CODECS`.
+    """
+
+    data: Part
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    encoding: str = "raw"
+    decode: Decode = decode_raw
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return math.prod(self.shape)
+
+    @property
+    def flat_shape(self) -> tuple[int, int]:
+        """(rows, cols) with the modules of a stack below one another."""
+        return math.prod(self.shape[:-1]), self.shape[-1]
+
+    def rows(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows [start, stop) of `flat_shape`, decoding no more than they need.
+
+        Returns (stop - start, cols) of `dtype`, possibly read-only. Raises PayloadError.
+        """
+        total, cols = self.flat_shape
+        if not 0 <= start <= stop <= total:
+            raise PayloadError(f"rows {start}:{stop} lie outside the frame's {total} rows")
+        flat = self.decode(
+            self.data, dtype=self.dtype, size=self.size, start=start * cols, stop=stop * cols
+        )
+        return flat.reshape(stop - start, cols)
+
+    def whole(self) -> NDArray[Any]:
+        """All pixels in `shape`. Raises PayloadError."""
+        return self.rows(0, self.flat_shape[0]).reshape(self.shape)
+
+
+def array_payload(pixels: NDArray[Any]) -> Payload:
+    """An uncompressed payload over an array in memory (copied only if not C-contiguous)."""
+    pixels = np.ascontiguousarray(pixels)
+    flat = pixels.reshape(-1).view(np.uint8)
+    return Payload(data=flat.data, dtype=pixels.dtype, shape=tuple(pixels.shape))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """What a source says of its detector; None where it does not say.
+
+    mask is bool in the payload's shape, True = no measurement. A pixel is no measurement either
+    when it is >= saturation or < underload (0 for counting detectors, whose negative values are
+    flags; None for integrating ones, where noise goes below zero), or holds its unsigned
+    integer type's largest value. Beam centre in pixels from the first pixel's outer edge corner.
+    """
+
+    shape: tuple[int, ...] | None = None
+    mask: NDArray[np.bool_] | None = None
+    saturation: float | None = None
+    underload: float | None = None
+    beam_x_px: float | None = None
+    beam_y_px: float | None = None
+    pixel_x_mm: float | None = None
+    pixel_y_mm: float | None = None
+    distance_mm: float | None = None
+    wavelength_angstrom: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One detector image. `series` is the sender's id as text; `number` counts from its first
+    frame; `parts` are the message's own parts, untouched, for verbatim forwarding (empty for a
+    frame from a file). `arrival_ns` is monotonic time.
+    """
+
+    series: str
+    number: int
+    payload: Payload
+    arrival_ns: int = 0
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesStarted:
+    """A series begins. `announced` is the number of frames the sender says will follow.
+    `unique_id` tells two series of the same id apart where the protocol has one.
+    """
+
+    series: str
+    announced: int | None = None
+    unique_id: str | None = None
+    detector: Detector = Detector()
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesEnded:
+    """The sender says that a series is over."""
+
+    series: str
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A valid message that is neither frame nor mark (calibration, metadata, half a header):
+    forwarded in its place, not judged. `kind` is a short label for the log.
+    """
+
+    kind: str
+    parts: tuple[Part, ...] = ()
+
+
+Event = Frame | SeriesStarted | SeriesEnded | Passed
+
+
+def nbytes(parts: Sequence[Part]) -> int:
+    """Bytes that a message's parts hold."""
+    return sum(len(part) for part in parts)
