@@ -24,7 +24,8 @@ class Decode(Protocol):
 
     Returns a one-dimensional array of exactly `stop - start` elements of `dtype`, possibly
     read-only and sharing memory with `data`. Raises PayloadError when the bytes do not hold
-    them. Never allocates more than the elements asked for plus one compression block.
+    them. Allocates a small multiple of the elements asked for, whatever the bytes claim (an
+    encoding without blocks needs the whole frame).
     """
 
     def __call__(
@@ -51,7 +52,8 @@ class Payload:
     """A frame's pixels as they travel.
 
     shape is (rows, cols) for a monolithic detector, (modules, rows, cols) for a stack; rows are
-    slow, columns fast, always. `encoding` is a key of `wire.compression.CODECS`.
+    slow, columns fast, always. `encoding` is a key of `wire.compression.CODECS`, or
+    "broken" for pixels that no decoder can read.
     """
 
     data: Part

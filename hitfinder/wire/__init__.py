@@ -1,1 +1,33 @@
 """Bytes to events and back, without sockets, clocks or threads."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from hitfinder.wire.array1 import Array1Decoder, Array1Encoder
+from hitfinder.wire.dectris_v1 import DectrisV1Decoder, DectrisV1Encoder
+from hitfinder.wire.dectris_v2 import DectrisV2Decoder, DectrisV2Encoder
+from hitfinder.wire.protocol import WireProtocol
+
+PROTOCOLS: Final[Mapping[str, WireProtocol]] = {
+    "dectris-v1": WireProtocol(
+        title="DECTRIS SIMPLON stream v1 (PUSH, port 9999)",
+        decoder=DectrisV1Decoder,
+        encoder=DectrisV1Encoder,
+    ),
+    "dectris-v2": WireProtocol(
+        title="DECTRIS stream v2 (PUSH, port 31001), Jungfraujoch",
+        decoder=DectrisV2Decoder,
+        encoder=DectrisV2Encoder,
+    ),
+    "array-1.0": WireProtocol(
+        title="array-1.0 (PSI, areaDetector's ZMQ plugin)",
+        decoder=Array1Decoder,
+        encoder=Array1Encoder,
+    ),
+}
+"""Every protocol by the name that settings use."""
+
+BAD_MESSAGE_KINDS: Final = frozenset({"parts", "json", "cbor", "type", "header"})
+"""What can be wrong with a message as a whole: the number of its parts, its JSON or CBOR, what
+it says it is, or the ids that name its series and frame.
+"""

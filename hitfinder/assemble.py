@@ -1,0 +1,259 @@
+"""The only place where objects are wired together: a configuration in, a service out.
+
+Relative paths of a configuration are relative to `folder`, the one its file lies in.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from hitfinder.config import DetectorSettings, InputSettings, ServeConfig
+from hitfinder.errors import ConfigError, DataFileError
+from hitfinder.frame import Detector
+from hitfinder.images.gather import gather_map
+from hitfinder.images.geometry import read_geometry
+from hitfinder.images.region import RegionReader, RegionSettings, plan_region
+from hitfinder.inference.model_card import find_artifact
+from hitfinder.inference.onnx_model import OnnxModel
+from hitfinder.ledger.store import Ledger
+from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.http import HttpServer
+from hitfinder.serving.ingest import Ingest
+from hitfinder.serving.judge import Judge, Plan
+from hitfinder.serving.line import Line
+from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.pipeline import Pipeline
+from hitfinder.serving.publish import JudgedBy, Publish
+from hitfinder.serving.reports import Reports
+from hitfinder.serving.service import Parts, Service
+from hitfinder.transport.outlet import Outlet
+from hitfinder.transport.settings import SenderSettings
+from hitfinder.transport.sockets import Context, Receiver, Sender, new_context
+from hitfinder.transport.spill import Spill
+from hitfinder.wire import PROTOCOLS
+from hitfinder.wire.protocol import Decoder
+
+NS_PER_MS = 1_000_000
+
+# Each protocol's own settings, by the names that its decoder takes.
+_DECODER_SETTINGS: dict[str, tuple[str, ...]] = {
+    "dectris-v1": (),
+    "dectris-v2": ("channel",),
+    "array-1.0": ("shape_order",),
+}
+
+Clock = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """Everything between a frame and its verdict, the same live and for files."""
+
+    model: OnnxModel
+    threshold: float
+    line: Line
+    backlog: Backlog
+    metrics: Metrics
+    reports: Reports
+    judge: Judge
+
+
+def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
+    """Raises ConfigError, ArtifactError, DeviceError."""
+    settings = config.model
+    artifact = find_artifact(settings.artifact, folder)
+    model = OnnxModel.load(artifact, device=settings.device, threads=settings.threads)
+    threshold = model.card.threshold if settings.threshold is None else settings.threshold
+    line = Line(config.pressure.max_in_flight_bytes)
+    backlog = Backlog(config.pressure.max_judge_queue_bytes)
+    metrics = Metrics()
+    metrics.watch_line(line.counts)
+    reports = Reports(clock)
+    judge = Judge(
+        line=line,
+        backlog=backlog,
+        model=model,
+        threshold=threshold,
+        plan=_plan(config.region, config.detector, folder),
+        batch_size=config.batch.size,
+        wait_ns=int(config.batch.wait_ms * NS_PER_MS),
+        deadline_ns=int(config.pressure.deadline_ms * NS_PER_MS),
+        metrics=metrics,
+        clock=clock,
+        reports=reports,
+    )
+    return Judging(
+        model=model,
+        threshold=threshold,
+        line=line,
+        backlog=backlog,
+        metrics=metrics,
+        reports=reports,
+        judge=judge,
+    )
+
+
+def build_service(config: ServeConfig, folder: Path) -> Service:
+    """A service that is not started yet. Raises ConfigError, ArtifactError, DeviceError."""
+    clock = time.monotonic_ns
+    judging = build_judging(config, folder, clock)
+    line, metrics, reports, model = judging.line, judging.metrics, judging.reports, judging.model
+    _tell_model(metrics, reports, model)
+    context = new_context()
+    source = Receiver(config.input, context)
+    streams = _outlets(config, folder, context)
+    verdicts = _verdict_sender(config, context)
+    started_unix_ns = time.time_ns() - clock()
+    ledger = Ledger(
+        folder / config.ledger.path,
+        model=model.card.name,
+        wall_ns=lambda now_ns: started_unix_ns + now_ns,
+    )
+    ingest = Ingest(
+        source=source,
+        decoder=_decoder(config.input),
+        line=line,
+        backlog=judging.backlog,
+        metrics=metrics,
+        clock=clock,
+        reports=reports,
+    )
+    publish = Publish(
+        line=line,
+        verdicts=verdicts,
+        streams=streams,
+        vetoed_share=0.0 if config.vetoed is None else config.vetoed.share,
+        ledger=ledger,
+        judged_by=JudgedBy(model=model.card.name, threshold=judging.threshold),
+        deadline_ns=int(config.pressure.deadline_ms * NS_PER_MS),
+        metrics=metrics,
+        clock=clock,
+        reports=reports,
+    )
+    return Service(
+        Parts(
+            pipeline=Pipeline(
+                ingest=ingest, judge=judging.judge, publish=publish, line=line, clock=clock
+            ),
+            judge=judging.judge,
+            publish=publish,
+            reports=reports,
+            ledger=ledger,
+            metrics=metrics,
+            source=source,
+            outputs=[*streams.values(), *([] if verdicts is None else [verdicts])],
+            frame_shape=_frame_shape(config),
+            drain_timeout_s=config.pressure.drain_timeout_ms / 1000,
+            clock=clock,
+            http=lambda service: _http(config, metrics, service),
+            close_sockets=context.destroy,
+        )
+    )
+
+
+def _plan(region: RegionSettings, overrides: DetectorSettings, folder: Path) -> Plan:
+    geometry = None
+    if overrides.geometry_file is not None:
+        geometry = read_geometry(folder / overrides.geometry_file)
+    override = _overrider(overrides, folder)
+
+    def plan(payload_shape: tuple[int, ...], detector: Detector) -> RegionReader:
+        gather = None if geometry is None else gather_map(geometry, payload_shape)
+        return plan_region(region, payload_shape, override(detector), gather)
+
+    return plan
+
+
+def _overrider(settings: DetectorSettings, folder: Path) -> Callable[[Detector], Detector]:
+    """Puts what the settings say in place of what the stream says."""
+    given = settings.model_dump(exclude={"mask_file", "geometry_file"}, exclude_none=True)
+    mask = None
+    if settings.mask_file is not None:
+        # Only here does the live service read a data file.
+        from hitfinder.dataset.mask_file import load_mask
+
+        try:
+            mask = load_mask(folder / settings.mask_file)
+        except DataFileError as error:
+            raise ConfigError(f"detector.mask_file: {error}") from error
+
+    def override(detector: Detector) -> Detector:
+        changed = replace(detector, **given)
+        if mask is None:
+            return changed
+        if detector.mask is not None and detector.mask.shape != mask.shape:
+            raise ConfigError(
+                f"detector.mask_file has shape {mask.shape}, the stream's own mask "
+                f"{detector.mask.shape}; they must agree"
+            )
+        both = mask if detector.mask is None else np.logical_or(mask, detector.mask)
+        return replace(changed, mask=both)
+
+    return override
+
+
+def _frame_shape(config: ServeConfig) -> tuple[int, ...] | None:
+    """A payload shape to warm the model for before the first series, if it can be told."""
+    if config.detector.shape is not None:
+        return config.detector.shape
+    region = config.region
+    # A centred region has one size whatever it is cut from.
+    return (region.rows, region.cols) if region.kind == "center" else None
+
+
+def _decoder(settings: InputSettings) -> Decoder:
+    own = {name: getattr(settings, name) for name in _DECODER_SETTINGS[settings.protocol]}
+    return PROTOCOLS[settings.protocol].decoder(**own)
+
+
+def _outlets(config: ServeConfig, folder: Path, context: Context) -> dict[str, Outlet]:
+    names: Sequence[tuple[Literal["kept", "vetoed"], SenderSettings | None]] = (
+        ("kept", config.kept),
+        ("vetoed", config.vetoed),
+    )
+    outlets: dict[str, Outlet] = {}
+    for name, settings in names:
+        if settings is None:
+            continue
+        spill = None
+        if settings.spill_folder is not None and config.on_stall(name) == "spill":
+            spill = Spill(folder / settings.spill_folder, settings.spill_max_bytes)
+        outlets[name] = Outlet(Sender(settings, context), config.on_stall(name), spill)
+    return outlets
+
+
+def _verdict_sender(config: ServeConfig, context: Context) -> Sender | None:
+    settings = config.verdicts
+    if settings.endpoint is None:
+        return None
+    sender = SenderSettings(
+        endpoint=settings.endpoint, socket="pub", high_water_mark=settings.high_water_mark
+    )
+    return Sender(sender, context)
+
+
+def _http(config: ServeConfig, metrics: Metrics, service: Service) -> HttpServer | None:
+    if config.http.port is None:
+        return None
+    return HttpServer(
+        host=config.http.host,
+        port=config.http.port,
+        registry=metrics.registry,
+        unhealthy=service.unhealthy,
+        unready=service.unready,
+    )
+
+
+def _tell_model(metrics: Metrics, reports: Reports, model: OnnxModel) -> None:
+    card = model.card
+    metrics.model.info(
+        {"name": card.name, "version": card.version, "sha256": card.onnx_sha256, "task": card.task}
+    )
+    metrics.device.labels(model.device).set(1)
+    metrics.device_fallback.set(model.fell_back)
+    if model.fell_back:
+        reports.add("no GPU", f"judging on the CPU: {model.why}")

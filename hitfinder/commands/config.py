@@ -1,0 +1,35 @@
+"""`hitfinder config`: check a file before beamtime, and its schema for editors."""
+
+import json
+import time
+from pathlib import Path
+
+import typer
+
+from hitfinder.assemble import build_judging
+from hitfinder.config import ServeConfig, load_config
+
+
+def check(path: Path) -> int:
+    """Read the file, load the model, mask and geometry that it names."""
+    config = load_config(path)
+    judging = build_judging(config, path.resolve().parent, time.monotonic_ns)
+    card = judging.model.card
+    typer.echo(f"{path}: good")
+    typer.echo(f"input    {config.input.protocol} {config.input.mode} {config.input.endpoint}")
+    typer.echo(f"model    {card.name} {card.version}, threshold {judging.threshold:g}, "
+               f"{judging.model.device}")  # fmt: skip
+    for name, settings in (("kept", config.kept), ("vetoed", config.vetoed)):
+        if settings is None:
+            typer.echo(f"{name:<8} not sent on")
+        else:
+            rule = config.on_stall("kept" if name == "kept" else "vetoed")
+            typer.echo(f"{name:<8} {settings.socket} {settings.mode} {settings.endpoint}, "
+                       f"on stall {rule}")  # fmt: skip
+    return 0
+
+
+def schema() -> int:
+    """JSON schema on standard output."""
+    typer.echo(json.dumps(ServeConfig.model_json_schema(), indent=1))
+    return 0

@@ -1,0 +1,261 @@
+"""`hitfinder demo`: a simulated series through the real service, every number checked.
+
+Three processes over TCP on this machine, as at a beamline: a sender (`hitfinder replay`), the
+service (`hitfinder serve`), and this one, which watches the verdicts and is the receiver of the
+kept frames. At the end the sender's count, the ledger, and what arrived here must agree.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from hitfinder import __version__
+from hitfinder.commands.demo_summary import as_text, problems, summarise
+from hitfinder.commands.verdict_table import View, render
+from hitfinder.commands.watch import listen
+from hitfinder.dataset.series import open_series
+from hitfinder.errors import HitfinderError
+from hitfinder.frame import Frame
+from hitfinder.simulation.series import write_demo_series
+from hitfinder.transport.settings import ReceiverSettings
+from hitfinder.transport.sockets import Receiver, new_context
+from hitfinder.wire import PROTOCOLS
+from hitfinder.wire.verdicts import Totals
+
+FRAMES = 60
+"""Different frames in the series; they are sent again and again under new numbers."""
+
+START_S = 30.0
+FINISH_S = 15.0
+REDRAW_S = 0.25
+
+_CONFIG = """\
+[input]
+endpoint = "tcp://127.0.0.1:{frames}"
+protocol = "dectris-v2"
+
+[model]
+device = "cpu"
+
+[kept]
+endpoint = "tcp://127.0.0.1:{kept}"
+
+[verdicts]
+endpoint = "tcp://127.0.0.1:{verdicts}"
+
+[http]
+port = {http}
+
+[log]
+level = "warning"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ports:
+    frames: int
+    kept: int
+    verdicts: int
+    http: int
+
+
+class DemoError(HitfinderError):
+    """The demo could not run."""
+
+
+class KeptReceiver:
+    """Stands for the file writer: counts the frames that arrive on the kept stream."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._decoder = PROTOCOLS["dectris-v2"].decoder()
+        self.frames = 0
+
+    def drain(self) -> None:
+        """Take what is there."""
+        while (parts := self._receiver.receive(0)) is not None:
+            self.frames += isinstance(self._decoder.decode(parts, 0), Frame)
+
+
+def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
+    """Exit status 0 when nothing was lost and every total balances."""
+    # Whoever ends the demo ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    count = max(1, round(seconds * rate_hz))
+    console = Console()
+    data = _demo_series(console)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitfinder-demo-")))
+        ports = _free_ports()
+        config = folder / "hitfinder.toml"
+        config.write_text(_CONFIG.format_map(asdict(ports)))
+        service = stack.enter_context(
+            _process("serve", str(config), "--summary-json", str(folder / "totals.json"))
+        )
+        sender = stack.enter_context(
+            _process(
+                "replay",
+                str(data),
+                "--bind",
+                f"tcp://127.0.0.1:{ports.frames}",
+                "--rate",
+                str(rate_hz),
+                "--count",
+                str(count),
+                "--loop",
+                "--summary-json",
+                str(folder / "sent.json"),
+            )
+        )
+        verdicts, kept = _receivers(ports, stack)
+        _wait_ready(f"http://127.0.0.1:{ports.http}/readyz", service)
+        view = View()
+        _show(view, verdicts, kept, service, sender, console, count)
+        service.send_signal(signal.SIGTERM)
+        while service.poll() is None:
+            kept.drain()
+            listen(verdicts, view, 0.02)
+        kept.drain()
+        summary = summarise(
+            sent=json.loads((folder / "sent.json").read_text())[0]["sent"],
+            totals=_totals(folder / "totals.json"),
+            ledger=folder / "ledger.sqlite",
+            truth=[ref.truth for ref in open_series([data])[0].frames],
+            kept_received=kept.frames,
+        )
+    console.print(as_text(summary))
+    if json_path is not None:
+        json_path.write_text(json.dumps(summary.as_json(), indent=1) + "\n")
+    wrong = problems(summary)
+    for problem in wrong:
+        typer.echo(f"hitfinder demo: {problem}", err=True)
+    return 1 if wrong or service.returncode else 0
+
+
+def _demo_series(console: Console) -> Path:
+    """The simulated file: made once, then kept in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hitfinder"
+    path = cache / f"demo-{__version__}.h5"
+    if path.is_file():
+        return path
+    with console.status(f"simulating {FRAMES} frames (once; kept in {cache}) …"):
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            write_demo_series(partial, frames=FRAMES)
+            partial.rename(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return path
+
+
+def _free_ports() -> _Ports:
+    names = [field.name for field in fields(_Ports)]
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in names]
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return _Ports(**{n: one.getsockname()[1] for n, one in zip(names, held, strict=True)})
+
+
+@contextmanager
+def _process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A hitfinder command in a process of its own, ended whatever happens here."""
+    process = subprocess.Popen(  # noqa: S603  our own interpreter and arguments
+        [sys.executable, "-m", "hitfinder", *arguments], stdout=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _receivers(ports: _Ports, stack: ExitStack) -> tuple[Receiver, KeptReceiver]:
+    context = new_context()
+    stack.callback(context.destroy)
+    verdicts = Receiver(
+        ReceiverSettings(
+            endpoint=f"tcp://127.0.0.1:{ports.verdicts}", socket="sub", high_water_mark=100_000
+        ),
+        context,
+    )
+    kept = Receiver(ReceiverSettings(endpoint=f"tcp://127.0.0.1:{ports.kept}"), context)
+    for receiver in (verdicts, kept):
+        receiver.open()
+        stack.callback(receiver.close)
+    return verdicts, KeptReceiver(kept)
+
+
+def _wait_ready(url: str, service: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        if service.poll() is not None:
+            raise DemoError("the service ended before it was ready; its message stands above")
+        try:
+            with urllib.request.urlopen(url, timeout=1):  # noqa: S310  a loopback http address
+                return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.05)
+    raise DemoError(f"the service was not ready within {START_S:.0f} s")
+
+
+def _show(
+    view: View,
+    verdicts: Receiver,
+    kept: KeptReceiver,
+    service: subprocess.Popen[bytes],
+    sender: subprocess.Popen[bytes],
+    console: Console,
+    count: int,
+) -> None:
+    """The live table, until the sender is done and the service has caught up."""
+    sender_end: float | None = None
+    redraw_at = 0.0
+    with Live(console=console, auto_refresh=False) as live:
+        while not _is_over(view.totals, count, sender_end):
+            if service.poll() is not None:
+                raise DemoError("the service ended before its time; its message stands above")
+            if sender.poll() is not None and sender_end is None:
+                sender_end = time.monotonic()
+                if sender.returncode:
+                    raise DemoError("the sender failed; its message stands above")
+            listen(verdicts, view, 0.02)
+            kept.drain()
+            if time.monotonic() >= redraw_at:
+                redraw_at = time.monotonic() + REDRAW_S
+                live.update(render(view, "demo", time.monotonic_ns()), refresh=True)
+
+
+def _is_over(totals: Totals | None, count: int, sender_end: float | None) -> bool:
+    if sender_end is None:
+        return False
+    caught_up = totals is not None and totals.received >= count and totals.in_flight == 0
+    return caught_up or time.monotonic() > sender_end + FINISH_S
+
+
+def _totals(path: Path) -> Totals:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Totals)
+    except FileNotFoundError as error:
+        raise DemoError("the service wrote no summary; its message stands above") from error

@@ -1,0 +1,76 @@
+"""`hitfinder ledger`: read what the service recorded, also while it runs."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hitfinder.errors import ConfigError
+from hitfinder.ledger.report import LedgerReport, export_csv, export_parquet, read_report
+
+_EXPORTS = {".csv": export_csv, ".parquet": export_parquet}
+LATEST_EVENTS = 30
+
+
+def show(path: Path) -> int:
+    """Exit status 0 when every series balances."""
+    report = read_report(path)
+    console = Console()
+    for table in (_sessions(report), _series(report), _events(report)):
+        console.print(table)
+    unjudged = ", ".join(f"{reason} {count}" for reason, count in report.unjudged.items())
+    typer.echo(f"unjudged by reason: {unjudged or 'none'}")
+    off = [one.series for one in report.series if not one.balances]
+    typer.echo(f"totals do not balance in series {', '.join(off)}" if off else "totals balance")
+    return 1 if off else 0
+
+
+def export(path: Path, target: Path) -> int:
+    """Write all frames."""
+    write = _EXPORTS.get(target.suffix)
+    if write is None:
+        raise ConfigError(f"cannot export to {target}: name a .csv or .parquet file")
+    typer.echo(f"{write(path, target)} frames written to {target}")
+    return 0
+
+
+def _sessions(report: LedgerReport) -> Table:
+    table = Table(title="sessions", box=None, title_justify="left")
+    for name in ("id", "started", "ended", "host", "model"):
+        table.add_column(name)
+    for one in report.sessions:
+        ended = _time(one.ended_unix_ns) if one.ended_unix_ns else (
+            f"open; last sign {_time(one.alive_unix_ns)}"
+        )  # fmt: skip
+        table.add_row(str(one.session), _time(one.started_unix_ns), ended, one.host, one.model)
+    return table
+
+
+def _series(report: LedgerReport) -> Table:
+    table = Table(title="series", box=None, title_justify="left")
+    names = ("announced", "received", "kept", "vetoed", "unjudged", "lost", "duplicates", "late",
+             "stray")  # fmt: skip
+    table.add_column("series")
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_column("ended")
+    for one in report.series:
+        values = (getattr(one, name) for name in names)
+        table.add_row(one.series, *("–" if v is None else str(v) for v in values),
+                      one.ended or "open")  # fmt: skip
+    return table
+
+
+def _events(report: LedgerReport) -> Table:
+    table = Table(title=f"last {LATEST_EVENTS} events", box=None, title_justify="left")
+    for name in ("time", "what", "text"):
+        table.add_column(name)
+    for one in report.events[-LATEST_EVENTS:]:
+        table.add_row(_time(one.unix_ns), one.kind, one.text)
+    return table
+
+
+def _time(unix_ns: int) -> str:
+    return datetime.fromtimestamp(unix_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,92 @@
+"""`hitfinder replay`: files onto a socket as a detector would send them."""
+
+import json
+import signal
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+from pydantic import ValidationError
+
+from hitfinder.dataset.series import open_series
+from hitfinder.errors import ConfigError
+from hitfinder.replay.replayer import Replayer, ReplaySummary
+from hitfinder.replay.replayer import run as send
+from hitfinder.replay.settings import ReplaySettings
+from hitfinder.transport.settings import SenderSettings
+from hitfinder.transport.sockets import Sender, new_context
+from hitfinder.wire import PROTOCOLS
+
+_ENCODINGS = {"array-1.0": "raw"}
+
+LINGER_MS = 10_000
+"""How long the last messages may take to reach a slow receiver."""
+
+
+def run(
+    files: list[Path],
+    *,
+    protocol: str,
+    bind: str | None,
+    connect: str | None,
+    rate_hz: float | None,
+    loop: bool,
+    count: int | None,
+    encoding: str | None,
+    publish: bool,
+    first_series: int,
+    summary_json: Path | None,
+) -> int:
+    """Exit status 0 when every message was taken."""
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"--protocol {protocol}: known are {', '.join(PROTOCOLS)}")
+    if (bind is None) == (connect is None):
+        raise ConfigError("replay needs --bind ADDRESS or --connect ADDRESS, one of them")
+    socket = {
+        "endpoint": bind or connect,
+        "mode": "bind" if bind else "connect",
+        "socket": "pub" if publish else "push",
+    }
+    sending = {
+        "rate_hz": rate_hz,
+        "loop": loop,
+        "count": count,
+        "encoding": encoding or _ENCODINGS.get(protocol, "bslz4"),
+    }
+    try:
+        settings = ReplaySettings.model_validate(sending)
+        sender_settings = SenderSettings.model_validate(socket)
+    except ValidationError as error:
+        mistakes = "; ".join(f"{m['loc'][0]}: {m['msg']}" for m in error.errors())
+        raise ConfigError(f"replay: {mistakes}") from error
+    series = open_series(files)
+    stop: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: stop.append(number))
+    sender = Sender(sender_settings, new_context())
+    sender.open()
+    summaries: list[ReplaySummary] = []
+    try:
+        for offset, one in enumerate(series):
+            replayer = Replayer(
+                one, PROTOCOLS[protocol].encoder(), sender, settings,
+                series_id=str(first_series + offset),
+            )  # fmt: skip
+            summaries.append(send(replayer, stop=lambda: bool(stop)))
+            typer.echo(_line(summaries[-1]))
+            if stop:
+                break
+    finally:
+        sender.close(0 if stop else LINGER_MS)
+    if summary_json is not None:
+        summary_json.write_text(json.dumps([asdict(one) for one in summaries], indent=1))
+    return 0 if all(one.complete for one in summaries) else 1
+
+
+def _line(summary: ReplaySummary) -> str:
+    rate = "" if summary.rate_hz is None else f" at {summary.rate_hz:.1f} frames/s"
+    tail = "" if summary.complete else "; stopped before the end was taken"
+    return (
+        f"{summary.series}: sent {summary.sent} frames, {summary.sent_bytes / 1e6:.1f} MB, "
+        f"in {summary.seconds:.2f} s{rate}, {summary.late} late{tail}"
+    )

@@ -1,0 +1,54 @@
+"""`hitfinder serve`: run the service until it is told to stop."""
+
+import logging
+import signal
+from pathlib import Path
+
+import msgspec
+import typer
+
+from hitfinder.assemble import build_service
+from hitfinder.config import load_config
+from hitfinder.wire.verdicts import Totals
+
+
+def run(config_path: Path, summary_json: Path | None) -> int:
+    """Exit status: 0 after a stop that was asked for and totals that balance."""
+    config = load_config(config_path)
+    logging.basicConfig(
+        level=config.log.level.upper(), format="%(asctime)s %(levelname)-7s %(message)s"
+    )
+    service = build_service(config, config_path.resolve().parent)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: service.request_stop())
+    service.start()
+    asked_for = service.wait()
+    totals = service.stop()
+    typer.echo(summary(totals))
+    if summary_json is not None:
+        summary_json.write_bytes(msgspec.json.format(msgspec.json.encode(totals)))
+    return 0 if asked_for and balances(totals) else 1
+
+
+def balances(totals: Totals) -> bool:
+    """Every frame received has exactly one outcome."""
+    outcomes = totals.kept + totals.vetoed + sum(totals.unjudged.values())
+    return totals.received == outcomes + totals.in_flight
+
+
+def summary(totals: Totals) -> str:
+    """The final totals for a person."""
+    unjudged = ", ".join(f"{reason} {count}" for reason, count in totals.unjudged.items() if count)
+    rows = {
+        "received": totals.received,
+        "kept": totals.kept,
+        "vetoed": totals.vetoed,
+        "unjudged": unjudged or 0,
+        "forwarded": totals.forwarded,
+        "dropped": totals.dropped,
+        "spilled": totals.spilled,
+        "lost upstream": totals.lost,
+        "duplicates": totals.duplicates,
+        "bad messages": totals.bad_messages,
+    }
+    return "\n".join(f"{name:<14}{value}" for name, value in rows.items())

@@ -1,0 +1,178 @@
+"""The service's configuration: every room's settings in one TOML file.
+
+Relative paths in it are relative to the file's own folder. Every mistake is told at once, a line
+each, with the key's name and, for an unknown key, the nearest known one.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from hitfinder.errors import ConfigError
+from hitfinder.images.region import RegionSettings
+from hitfinder.serving.settings import BatchSettings, HttpSettings, PressureSettings
+from hitfinder.settings import Settings
+from hitfinder.transport.settings import Endpoint, OnStall, ReceiverSettings, SenderSettings
+
+
+class InputSettings(ReceiverSettings):
+    """The detector's stream."""
+
+    protocol: Literal["dectris-v1", "dectris-v2", "array-1.0"]
+    """What the sender speaks: DECTRIS stream v1 (port 9999) or v2 (port 31001; Jungfraujoch
+    too), or array-1.0 (areaDetector's ZMQ plugin, PSI)."""
+    channel: str | None = None
+    """dectris-v2: which channel to judge, e.g. "threshold_1". None takes the first."""
+    shape_order: Literal["auto", "numpy", "x-first"] = "auto"
+    """array-1.0: the order of "shape". "auto" knows areaDetector and PSI apart."""
+
+
+class DetectorSettings(Settings):
+    """What the stream does not say of the detector, or says wrongly. None leaves it as it is."""
+
+    shape: tuple[int, ...] | None = Field(default=None, min_length=2, max_length=3)
+    """Rows and columns of a frame, or modules, rows and columns. Needed before the first series
+    only to warm the model for region "whole"."""
+    mask_file: str | None = None
+    """Pixels not to use, nonzero: .npy, HDF5 (file.h5::/path), CBF, TIFF or EDF. Added to the
+    stream's own mask."""
+    geometry_file: Path | None = None
+    """CrystFEL .geom file that lays out a detector of several modules."""
+    saturation: float | None = None
+    """Pixels from this value on are not a measurement."""
+    underload: float | None = None
+    """Pixels below this value are not a measurement."""
+    beam_x_px: float | None = None
+    """Beam centre, pixels along the columns (fast axis)."""
+    beam_y_px: float | None = None
+    """Beam centre, pixels along the rows (slow axis)."""
+    pixel_x_mm: float | None = Field(default=None, gt=0.0, le=100.0)
+    """Pixel size along the columns."""
+    pixel_y_mm: float | None = Field(default=None, gt=0.0, le=100.0)
+    """Pixel size along the rows."""
+    distance_mm: float | None = Field(default=None, gt=0.0, le=1e6)
+    """Crystal to detector."""
+    wavelength_angstrom: float | None = Field(default=None, gt=0.0, le=1000.0)
+    """Of the beam."""
+
+
+class ModelSettings(Settings):
+    """The model that judges."""
+
+    artifact: str = "spotcount"
+    """Folder with model.onnx and card.json, or the name of a model that hitfinder ships."""
+    threshold: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Score from which a frame is a hit. None takes the one on the model's card."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """"auto" takes a GPU that works, else the CPU and says so; "cuda" refuses to start
+    without."""
+    threads: int = Field(default=1, ge=1, le=256)
+    """CPU threads for one batch."""
+
+
+class VerdictSettings(Settings):
+    """The verdict stream: PUB, JSON, one message a frame and a heartbeat each second."""
+
+    endpoint: Endpoint | None = "tcp://127.0.0.1:5558"
+    """Address to bind. None publishes no verdicts."""
+    high_water_mark: int = Field(default=10_000, ge=1, le=10_000_000)
+    """Verdicts held for a slow subscriber before it misses some."""
+
+
+class VetoedSettings(SenderSettings):
+    """A second endpoint, for frames that were judged a miss."""
+
+    share: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of the vetoed frames sent there, chosen at random but alike in every replay."""
+
+
+class LedgerSettings(Settings):
+    """The record of every frame's outcome."""
+
+    path: Path = Path("ledger.sqlite")
+    """The SQLite file; made when it is not there, added to when it is."""
+
+
+class LogSettings(Settings):
+    """What is logged, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below this level are left out."""
+
+
+class ServeConfig(Settings):
+    """Everything that `hitfinder serve` needs."""
+
+    input: InputSettings
+    detector: DetectorSettings = DetectorSettings()
+    region: RegionSettings = RegionSettings()
+    model: ModelSettings = ModelSettings()
+    batch: BatchSettings = BatchSettings()
+    pressure: PressureSettings = PressureSettings()
+    verdicts: VerdictSettings = VerdictSettings()
+    kept: SenderSettings | None = None
+    vetoed: VetoedSettings | None = None
+    ledger: LedgerSettings = LedgerSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _messages_fit(self) -> "ServeConfig":
+        if self.input.max_message_bytes > self.pressure.max_in_flight_bytes:
+            raise ValueError("input.max_message_bytes must not exceed pressure.max_in_flight_bytes")
+        return self
+
+    def on_stall(self, stream: Literal["kept", "vetoed"]) -> OnStall:
+        """The stall rule of an output: as set, or as its stream asks for."""
+        settings = {"kept": self.kept, "vetoed": self.vetoed}[stream]
+        if settings is not None and settings.on_stall is not None:
+            return settings.on_stall
+        lossless = stream == "kept" and self.input.socket == "pull"
+        return "backpressure" if lossless else "drop"
+
+
+def load_config(path: Path) -> ServeConfig:
+    """Read a TOML file. Raises ConfigError with a line for each mistake."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    return parse_config(table, str(path))
+
+
+def parse_config(table: dict[str, Any], name: str) -> ServeConfig:
+    """Check a table that was read from `name`. Raises ConfigError with a line for each mistake."""
+    try:
+        return ServeConfig.model_validate(table)
+    except ValidationError as error:
+        lines = [_line(name, dict(mistake)) for mistake in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _line(name: str, mistake: dict[str, Any]) -> str:
+    place = [str(part) for part in mistake["loc"]]
+    key = ".".join(place) or "the file"
+    if mistake["type"] == "extra_forbidden":
+        known = _known_keys(place[:-1])
+        near = difflib.get_close_matches(place[-1], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+        return f"{name}: {key}: no such setting; {hint}"
+    if mistake["type"] == "missing":
+        return f"{name}: {key}: must be set"
+    message = mistake["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(mistake["input"], dict) else f" (got {mistake['input']!r})"
+    return f"{name}: {key}: {message[0].lower()}{message[1:]}{given}"
+
+
+def _known_keys(section: list[str]) -> list[str]:
+    kind: type[Settings] = ServeConfig
+    for part in section:
+        inner = kind.model_fields[part].annotation
+        options = [inner, *getattr(inner, "__args__", ())]
+        kind = next(o for o in options if isinstance(o, type) and issubclass(o, Settings))
+    return list(kind.model_fields)

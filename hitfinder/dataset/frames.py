@@ -1,0 +1,91 @@
+"""What the dataset room hands out: series of frames that are read when they are asked for.
+
+A `Series` is cheap to hold: its frames are references. Nothing here knows a file format.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import DataFileError
+from hitfinder.frame import Detector, Payload, array_payload
+
+Truth = Literal["hit", "miss", "ambiguous"]
+
+TRUTH_CODES: dict[Truth, int] = {"hit": 1, "miss": 0, "ambiguous": -1}
+"""How `/entry/truth/hit` (int8) writes a label; any other number is no label."""
+
+
+class Load(Protocol):
+    """Reads the frame `index` of a file. Raises DataFileError."""
+
+    def __call__(self, path: Path, index: int) -> Payload:
+        """The frame's pixels."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRef:
+    """One frame in a file. `index` counts within the file from 0; `truth` is the label that the
+    file itself carries, None where it carries none.
+    """
+
+    path: Path
+    index: int
+    read: Load
+    truth: Truth | None = None
+
+    def load(self) -> Payload:
+        """The frame's pixels, still encoded where the file's encoding can travel as it is.
+
+        Raises DataFileError: damage shows here, not when the series is opened.
+        """
+        return self.read(self.path, self.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Frames of one shape and dtype, in order. `shape` is a frame's, as in `Payload`; `dtype` is
+    in native byte order; `detector` is what the (first) file says of it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    detector: Detector
+    frames: Sequence[FrameRef]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """One opened file, before files are joined to series. `detector` is a function because it
+    may need a whole frame, and only a series' first file is asked.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    frames: tuple[FrameRef, ...]
+    detector: Callable[[], Detector]
+
+
+def plain_payload(path: Path, pixels: NDArray[Any]) -> Payload:
+    """An uncompressed payload of (rows, cols) or (modules, rows, cols) in native byte order.
+
+    Raises DataFileError for anything else than integers or floats of two or three dimensions.
+    """
+    check_frame(path, pixels.dtype, pixels.shape)
+    return array_payload(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
+
+
+def check_frame(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Raises DataFileError unless dtype and shape can be a frame's."""
+    if dtype.kind not in "uif" or len(shape) not in (2, 3) or 0 in shape:
+        raise DataFileError(
+            f"{path}: {dtype} values of shape {shape} are no frame; a frame has integers or "
+            "floats in (rows, cols) or (modules, rows, cols)"
+        )

@@ -1,0 +1,201 @@
+"""Frames from HDF5: DECTRIS and NeXus masters, CXI, and plain stacks.
+
+2-D datasets are one frame, 3-D (frames, rows, cols), 4-D (frames, modules, rows, cols). Where a
+chunk is exactly one frame in an encoding that can travel (`_ENCODINGS`), the chunk's own bytes
+become the payload and nothing is decoded; every other layout is read by HDF5.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hitfinder.dataset.frames import TRUTH_CODES, DataFile, FrameRef, Truth, check_frame
+from hitfinder.dataset.frames import plain_payload as plain
+from hitfinder.dataset.hdf5_detector import read_detector
+from hitfinder.dataset.hdf5_file import frame_count, frame_shape, hdf5_file, register_filters
+from hitfinder.dataset.location import SEPARATOR, Location
+from hitfinder.errors import DataFileError
+from hitfinder.frame import Payload
+from hitfinder.wire.compression import encoded_payload
+
+USUAL_PLACES = (
+    "/entry/data/data",
+    "/entry/data",  # DECTRIS masters: data_000001, data_000002, ... inside
+    "/entry_1/data_1/data",
+    "/entry_1/instrument_1/detector_1/data",
+    "/entry/instrument/detector/data",
+)
+TRUTH = "/entry/truth/hit"
+
+BITSHUFFLE = 32008
+_LZ4 = 32004
+_BITSHUFFLE_CODECS = {2: "bslz4", 3: "bszstd"}  # the filter's fifth option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stack:
+    """One dataset of frames; `first` is the index in the file of its frame 0."""
+
+    place: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    first: int
+
+
+def open_hdf5(location: Location) -> DataFile:
+    """Finds the frames of a file: at `::/path`, in the usual places, or as its only 3-D or 4-D
+    dataset of numbers. Raises DataFileError.
+    """
+    path = location.path
+    with hdf5_file(path) as file:
+        stacks = _stacks(path, file, _places(path, file, location.inside))
+        count = stacks[-1].first + frame_count(stacks[-1].shape)
+        truths = _truths(path, file, count)
+    shape, dtype = frame_shape(stacks[0].shape), stacks[0].dtype
+    check_frame(path, dtype, shape)
+    frames: list[FrameRef] = []
+    for stack in stacks:
+        read = partial(read_hdf5, place=stack.place, first=stack.first)
+        for index in range(stack.first, stack.first + frame_count(stack.shape)):
+            frames.append(FrameRef(path=path, index=index, read=read, truth=truths[index]))  # noqa: PERF401
+    return DataFile(
+        name=path.stem.removesuffix("_master"),
+        shape=shape,
+        dtype=dtype.newbyteorder("="),
+        frames=tuple(frames),
+        detector=partial(read_detector, path, shape, dtype),
+    )
+
+
+def read_hdf5(path: Path, index: int, *, place: str, first: int) -> Payload:
+    """The frame `index - first` of the dataset at `place`. Raises DataFileError."""
+    with hdf5_file(path) as file:
+        dataset = file[place]
+        shape = frame_shape(dataset.shape)
+        at = () if dataset.ndim == 2 else (index - first,)
+        encoding = _encoding(dataset, shape)
+        chunk = None if encoding is None else _chunk(dataset, (*at, *(0 for _ in shape)))
+        if encoding is None or chunk is None:
+            register_filters()
+            return plain(path, np.asarray(dataset[at]))
+        return encoded_payload(chunk, dtype=dataset.dtype, shape=shape, encoding=encoding)
+
+
+def _encoding(dataset: h5py.Dataset, shape: tuple[int, ...]) -> str | None:
+    """The encoding that a chunk of one frame has; None where chunks cannot travel as they are."""
+    one_frame = (1,) * (dataset.ndim - len(shape)) + shape
+    if dataset.chunks != one_frame or not dataset.dtype.isnative:
+        return None
+    plist = dataset.id.get_create_plist()
+    filters = [plist.get_filter(place)[:3:2] for place in range(plist.get_nfilters())]
+    if not filters:
+        return "raw"
+    (code, options), *more = filters
+    if more:
+        return None
+    if code == BITSHUFFLE:
+        return _BITSHUFFLE_CODECS.get(options[4] if len(options) > 4 else 0)
+    return "lz4-hdf5" if code == _LZ4 else None
+
+
+def _chunk(dataset: h5py.Dataset, offset: tuple[int, ...]) -> bytes | None:
+    """The stored chunk; None where it was never written or its filter was skipped: HDF5 then
+    fills in or reads it plain.
+    """
+    stored = dataset.id.get_chunk_info_by_coord(offset)
+    if stored.byte_offset is None or stored.filter_mask:
+        return None
+    return bytes(dataset.id.read_direct_chunk(offset)[1])
+
+
+def _places(path: Path, file: h5py.File, inside: str | None) -> list[str]:
+    """Datasets that together hold the file's frames, in order."""
+    if inside is not None:
+        found = _datasets_at(file, inside)
+        if not found:
+            raise DataFileError(f"{path}: has no dataset at '{inside}'; check it with h5ls -r")
+        return found
+    for place in USUAL_PLACES:
+        if found := _datasets_at(file, place):
+            return found
+    found = _numeric_stacks(file)
+    if len(found) != 1:
+        listing = ", ".join(found) or "none"
+        raise DataFileError(
+            f"{path}: needs exactly one 3-D or 4-D dataset of numbers, has {listing}; "
+            f"say which by appending '{SEPARATOR}/path/to/dataset'"
+        )
+    return found
+
+
+def _datasets_at(file: h5py.File, place: str) -> list[str]:
+    if place not in file:
+        return []
+    # `in` follows links inside the file; a link to a file that is gone fails here, as it should
+    thing = file[place]
+    if isinstance(thing, h5py.Dataset):
+        return [place]
+    return [f"{place}/{name}" for name in sorted(thing) if name.startswith("data_")]
+
+
+def _numeric_stacks(file: h5py.File) -> list[str]:
+    found: list[str] = []
+
+    def visit(name: str, thing: Any) -> None:
+        if isinstance(thing, h5py.Dataset) and thing.ndim in (3, 4) and thing.dtype.kind in "uif":
+            found.append(f"/{name}")
+
+    file.visititems(visit)
+    return found
+
+
+def _stacks(path: Path, file: h5py.File, places: list[str]) -> list[_Stack]:
+    stacks: list[_Stack] = []
+    first = 0
+    for place in places:
+        dataset = file[place]
+        if dataset.ndim not in (2, 3, 4):
+            raise DataFileError(
+                f"{path}: {place} has {dataset.ndim} dimensions; frames need 2, 3 or 4: append "
+                f"'{SEPARATOR}/path/to/dataset'"
+            )
+        _check_sources(path, dataset)
+        stacks.append(_Stack(place=place, shape=dataset.shape, dtype=dataset.dtype, first=first))
+        first += frame_count(dataset.shape)
+    kinds = {(frame_shape(stack.shape), stack.dtype) for stack in stacks}
+    if len(kinds) != 1:
+        raise DataFileError(
+            f"{path}: {', '.join(places)} differ in shape or dtype; read them one by one with "
+            f"'{SEPARATOR}'"
+        )
+    if first == 0:
+        raise DataFileError(f"{path}: {places[0]} holds no frames yet; leave the file out")
+    return stacks
+
+
+def _check_sources(path: Path, dataset: h5py.Dataset) -> None:
+    """HDF5 reads the frames of a virtual dataset whose file is gone as zeros: misses, silently."""
+    if not dataset.is_virtual:
+        return
+    for source in dataset.virtual_sources():
+        if source.file_name != "." and not (path.parent / source.file_name).exists():
+            raise DataFileError(
+                f"{path}: {dataset.name} is made of '{source.file_name}', which is not there; "
+                "copy it beside this file"
+            )
+
+
+def _truths(path: Path, file: h5py.File, count: int) -> list[Truth | None]:
+    if TRUTH not in file:
+        return [None] * count
+    codes = np.asarray(file[TRUTH])
+    if codes.shape != (count,):
+        raise DataFileError(
+            f"{path}: {TRUTH} has shape {codes.shape} for {count} frames; write one label a frame"
+        )
+    names = {code: name for name, code in TRUTH_CODES.items()}
+    return [names.get(int(code)) for code in codes]

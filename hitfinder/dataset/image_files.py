@@ -1,0 +1,158 @@
+"""CBF, TIFF, EDF, marCCD, KCD and d*TREK images through fabio; `.gz` and `.bz2` looked through.
+
+The bytes are decompressed here and handed to fabio in memory: damage in the compression is then
+told apart from damage in the image, and fabio's stray prints for compressed TIFF stay away.
+Not found out: a KCD file that lost a few bytes of its tail, since fabio reads it from its end.
+"""
+
+import re
+import struct
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.dataset.frames import DataFile, FrameRef, check_frame, plain_payload
+from hitfinder.dataset.location import Location, read_bytes
+from hitfinder.errors import DataFileError
+from hitfinder.frame import Detector, Payload
+
+# fabio has no exception of its own, and its readers let whatever a damaged file causes escape.
+# Seen on truncated and scrambled files: AssertionError (CBF, d*TREK), AttributeError (CBF header,
+# TIFF), IndexError (CBF, TIFF), struct.error (marCCD), OSError (unknown format, EDF, KCD),
+# ValueError (KCD, numpy reshapes). KeyError, TypeError, EOFError and RuntimeError are raised in
+# its readers for missing header keys, bad numbers, short streams and unknown conversions.
+_FABIO_ERRORS = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+_CBF_HEADER_BYTES = 65536
+_CBF_SIZE = re.compile(
+    rb"X-Binary-Element-Type:\s*\"(?P<type>[^\"]+)\".*?"
+    rb"X-Binary-Size-Fastest-Dimension:\s*(?P<cols>\d+).*?"
+    rb"X-Binary-Size-Second-Dimension:\s*(?P<rows>\d+)",
+    re.DOTALL,
+)
+_CBF_TYPES = {b"signed 32-bit integer": np.dtype(np.int32)}
+
+# The lines of the PILATUS mini-header, and the factor to the unit of the field.
+_NUMBER = r"([-+0-9.eE]+)"
+_MINI_HEADER: tuple[tuple[str, str, float], ...] = (
+    ("saturation", rf"Count_cutoff\s+{_NUMBER}", 1.0),
+    ("pixel_x_mm", rf"Pixel_size\s+{_NUMBER}\s*m", 1e3),
+    ("pixel_y_mm", rf"Pixel_size\s+\S+\s*m\s*x\s*{_NUMBER}\s*m", 1e3),
+    ("distance_mm", rf"Detector_distance\s+{_NUMBER}\s*m", 1e3),
+    ("wavelength_angstrom", rf"Wavelength\s+{_NUMBER}\s*A", 1.0),
+    ("beam_x_px", rf"Beam_xy\s+\(\s*{_NUMBER}\s*,", 1.0),
+    ("beam_y_px", rf"Beam_xy\s+\([^,]+,\s*{_NUMBER}\s*\)", 1.0),
+)
+
+
+def open_image(location: Location) -> DataFile:
+    """Opens an image file of one or more frames. Raises DataFileError.
+
+    A CBF is asked for its size only, so a folder of thousands opens quickly; other formats are
+    read whole, as their headers are not fit to be trusted alone.
+    """
+    path = location.path
+    if location.inside is not None:
+        raise DataFileError(f"{path}: takes nothing after '::', got '{location.inside}'")
+    found = _cbf_size(path) if location.suffix == ".cbf" else None
+    count = 1
+    if found is None:
+        image = _open(path)
+        count = image.nframes
+        pixels = _pixels(path, image, 0)
+        found = pixels.shape, pixels.dtype.newbyteorder("=")
+    shape, dtype = found
+    check_frame(path, dtype, shape)
+    return DataFile(
+        name=path.name.split(".")[0],
+        shape=shape,
+        dtype=dtype,
+        frames=tuple(FrameRef(path=path, index=index, read=read_image) for index in range(count)),
+        detector=partial(read_detector, path),
+    )
+
+
+def read_image(path: Path, index: int = 0) -> Payload:
+    """The frame `index`, uncompressed. Raises DataFileError."""
+    return plain_payload(path, _pixels(path, _open(path), index))
+
+
+def read_detector(path: Path) -> Detector:
+    """What the file says of its detector; its shape for every format, the rest for CBF only.
+
+    In a CBF of a counting detector negative pixels are flags (gaps -1, dead -2): they become the
+    mask, so that a replay can announce it. Raises DataFileError.
+    """
+    image = _open(path)
+    pixels = _pixels(path, image, 0)
+    if type(image).__name__ != "CbfImage":
+        return Detector(shape=pixels.shape)
+    text = str(image.header.get("_array_data.header_contents", ""))
+    return Detector(shape=pixels.shape, mask=pixels < 0, underload=0.0, **_mini_header(path, text))
+
+
+def _mini_header(path: Path, text: str) -> dict[str, float]:
+    values = {}
+    for field, pattern, factor in _MINI_HEADER:
+        match = re.search(pattern, text)
+        if match is None:
+            continue
+        try:
+            values[field] = float(match[1]) * factor
+        except ValueError as error:
+            raise DataFileError(f"{path}: its header says '{match[0]}', no number") from error
+    return values
+
+
+def _cbf_size(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """(rows, cols) and dtype from the binary section's header; None where they are not there."""
+    match = _CBF_SIZE.search(read_bytes(path, _CBF_HEADER_BYTES))
+    if match is None or match["type"] not in _CBF_TYPES:
+        return None
+    return (int(match["rows"]), int(match["cols"])), _CBF_TYPES[match["type"]]
+
+
+def _open(path: Path) -> Any:
+    import fabio
+    import fabio.fabioutils
+
+    data = read_bytes(path)
+    try:
+        # fabio's own BytesIO: plain ones lack the lock that its EDF reader takes
+        return fabio.open(fabio.fabioutils.BytesIO(data, path.name, "rb"))
+    except _FABIO_ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def _pixels(path: Path, image: Any, index: int) -> NDArray[Any]:
+    """(rows, cols). fabio reads lazily, so damage may show only here."""
+    try:
+        frame = image if index == 0 else image.get_frame(index)
+        pixels = frame.data
+    except _FABIO_ERRORS as error:
+        raise _unreadable(path, error) from error
+    # A short EDF is filled up with zeros, a short TIFF has no data: both without an exception.
+    if pixels is None or getattr(frame, "incomplete_data", False):
+        raise _unreadable(path, "its pixels are cut short")
+    return np.asarray(pixels)
+
+
+def _unreadable(path: Path, reason: object) -> DataFileError:
+    detail = str(reason) or type(reason).__name__
+    return DataFileError(
+        f"{path}: is no readable image ({detail}); it may be cut short: copy it again, or for a "
+        "headerless file append '::dtype,ROWSxCOLS[,offset=N]'"
+    )

@@ -1,0 +1,92 @@
+"""Files to series. The table `_OPENERS` says which suffix is read by what."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from hitfinder.dataset.array_files import RAW_SPEC, open_array, open_raw
+from hitfinder.dataset.frames import DataFile, Series
+from hitfinder.dataset.hdf5_reader import open_hdf5
+from hitfinder.dataset.image_files import open_image
+from hitfinder.dataset.location import Location, parse_location
+from hitfinder.errors import DataFileError
+
+Open = Callable[[Location], DataFile]
+
+_OPENERS: dict[str, Open] = {
+    **dict.fromkeys((".cbf", ".tif", ".tiff", ".edf", ".mccd", ".kcd", ".img"), open_image),
+    **dict.fromkeys((".h5", ".hdf5", ".nxs", ".cxi"), open_hdf5),
+    **dict.fromkeys((".npy", ".npz"), open_array),
+}
+
+
+def open_series(paths: Sequence[Path]) -> list[Series]:
+    """The series that files and folders hold, in the order given.
+
+    A file of several frames is a series. Consecutive files of one frame each, equal in shape and
+    dtype, are joined to one, named after the first. A folder stands for its data files sorted by
+    name (not those below it); DECTRIS data files whose master lies there too are read through
+    the master only. What may follow a path after `::` is in `dataset.location`; after a folder it
+    holds for every file.
+
+    Raises DataFileError: path missing, suffix unknown, file unreadable or without frames.
+    """
+    files = [open_file(location) for path in paths for location in _locations(path)]
+    series: list[Series] = []
+    for _, run in groupby(enumerate(files), key=lambda item: _joins(*item)):
+        members = [file for _, file in run]
+        series.append(
+            Series(
+                name=members[0].name,
+                shape=members[0].shape,
+                dtype=members[0].dtype,
+                detector=members[0].detector(),
+                frames=tuple(frame for file in members for frame in file.frames),
+            )
+        )
+    return series
+
+
+def open_file(location: Location) -> DataFile:
+    """One file, by its suffix. Raises DataFileError."""
+    if not location.path.is_file():
+        raise DataFileError(f"{location.path}: no such file; check the path")
+    if location.inside is not None and RAW_SPEC.fullmatch(location.inside):
+        return open_raw(location)
+    opener = _OPENERS.get(location.suffix)
+    if opener is None:
+        raise DataFileError(
+            f"{location.path}: suffix '{location.suffix}' is not known ({', '.join(_OPENERS)}); "
+            "for a headerless binary append '::dtype,ROWSxCOLS[,offset=N]'"
+        )
+    return opener(location)
+
+
+def _joins(position: int, file: DataFile) -> tuple[object, ...]:
+    """Files with equal keys are joined; a file of several frames has a key of its own."""
+    return (file.shape, file.dtype) if len(file.frames) == 1 else (position,)
+
+
+def _locations(path: Path) -> Iterator[Location]:
+    place = parse_location(path)
+    if not place.path.is_dir():
+        yield place
+        return
+    raw = place.inside is not None and RAW_SPEC.fullmatch(place.inside) is not None
+    inside = (
+        Location(path=file, inside=place.inside)
+        for file in sorted(place.path.iterdir())
+        if file.is_file() and not file.name.startswith(".")
+    )
+    known = [location for location in inside if raw or location.suffix in _OPENERS]
+    masters = {location.path.name for location in known if "_master." in location.path.name}
+    found = [location for location in known if not _belongs(location.path, masters)]
+    if not found:
+        raise DataFileError(f"{path}: the folder holds no data files ({', '.join(_OPENERS)})")
+    yield from found
+
+
+def _belongs(path: Path, masters: set[str]) -> bool:
+    """Whether the file is `NAME_data_000001.h5` with `NAME_master.h5` among `masters`."""
+    name, separator, _ = path.name.rpartition("_data_")
+    return bool(separator) and f"{name}_master{path.suffix}" in masters

@@ -1,0 +1,1 @@
+"""Where a model looks: regions of frames, of one module or of many, as float32 with NaN."""

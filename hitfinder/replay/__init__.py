@@ -1,0 +1,1 @@
+"""A dataset's frames onto a socket as a detector would send them, at a given rate."""

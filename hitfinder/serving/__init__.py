@@ -1,0 +1,1 @@
+"""The live pipeline: three threads between an input socket and the outputs, and their watchers."""

@@ -1,0 +1,52 @@
+"""What waits for the judge: a queue bounded in bytes, whose back never blocks."""
+
+import threading
+from collections import deque
+
+from hitfinder.frame import nbytes
+from hitfinder.serving.line import InFlight, Passage
+
+
+class Backlog:
+    """Frames and series starts in order of arrival. Safe to use from several threads."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._waiting: deque[Passage] = deque()
+        self._changed = threading.Condition()
+        self.bytes = 0
+
+    def put(self, passage: Passage, *, always: bool = False) -> bool:
+        """Add at the back; False when it is full. `always` is for what is not judged but known."""
+        size = nbytes(passage.parts)
+        with self._changed:
+            if not always and self._full(size):
+                self._forget_settled()
+                if self._full(size):
+                    return False
+            self._waiting.append(passage)
+            self.bytes += size
+            self._changed.notify()
+            return True
+
+    def take(self, most: int, timeout_s: float) -> list[Passage]:
+        """Up to `most` from the front; waits up to `timeout_s` for the first."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._waiting), timeout_s)
+            taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+            self.bytes -= sum(nbytes(passage.parts) for passage in taken)
+            return taken
+
+    def _full(self, size: int) -> bool:
+        return bool(self._waiting) and self.bytes + size > self._max_bytes
+
+    def _forget_settled(self) -> None:
+        """A judge that hangs must not keep frames in memory that went on without it."""
+        while isinstance(front := self._waiting[0], InFlight) and front.verdict is not None:
+            self.bytes -= nbytes(front.parts)
+            self._waiting.popleft()
+            if not self._waiting:
+                return
+
+    def __len__(self) -> int:
+        return len(self._waiting)

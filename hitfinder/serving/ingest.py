@@ -1,0 +1,124 @@
+"""The ingest thread: drain the socket, decode headers, never wait for the model.
+
+A frame that the judge's queue has no room for goes on unjudged. Only a full line (receivers that
+hold up the service under "backpressure") makes this thread wait, and then the sender feels it.
+A message that breaks its protocol is counted and goes on as it came: whoever is downstream sees
+what it would have seen without us.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from hitfinder.errors import BadMessageError
+from hitfinder.frame import Frame, Part, Passed, SeriesStarted, nbytes
+from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.line import InFlight, Line, Passage, passage_of
+from hitfinder.serving.log import Occasionally
+from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.reports import Reports
+from hitfinder.verdict import Outcome, Reason, Verdict
+from hitfinder.wire.protocol import Decoder
+
+WAIT_MS = 50
+"""How long one step may wait for a message or for room; bounds the time a stop takes."""
+
+
+class Source(Protocol):
+    """Where messages come from."""
+
+    def receive(self, timeout_ms: int) -> tuple[Part, ...] | None:
+        """The next message, or None after `timeout_ms`. Raises BadMessageError."""
+        ...
+
+    def connection_changes(self) -> list[str]:
+        """Each "connected" or "disconnected" since the last call."""
+        ...
+
+
+class Ingest:
+    """`step` takes one message through."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        decoder: Decoder,
+        line: Line,
+        backlog: Backlog,
+        metrics: Metrics,
+        clock: Callable[[], int],
+        reports: Reports,
+    ) -> None:
+        self._source = source
+        self._decoder = decoder
+        self._line = line
+        self._backlog = backlog
+        self._metrics = metrics
+        self._clock = clock
+        self._reports = reports
+        self._log = Occasionally(logging.getLogger("hitfinder.ingest"))
+        self._held: Passage | None = None
+        self._peers = 0
+
+    def step(self, wait_ms: int = WAIT_MS) -> bool:
+        """Take in one message; False when there was none, or no room for it yet."""
+        self._watch_connections()
+        if self._held is None:
+            self._held = self._next(wait_ms)
+        if self._held is None or not self._line.enter(self._held, wait_ms / 1000):
+            return False
+        passage, self._held = self._held, None
+        if isinstance(passage, InFlight):
+            if not self._backlog.put(passage):
+                self._line.settle(passage, self._overloaded(passage.frame))
+        elif isinstance(passage.event, SeriesStarted):
+            self._backlog.put(passage, always=True)
+        self._metrics.judge_queue_bytes.set(self._backlog.bytes)
+        return True
+
+    @property
+    def holds(self) -> bool:
+        """Whether a message waits for room in the line."""
+        return self._held is not None
+
+    def _next(self, timeout_ms: int) -> Passage | None:
+        try:
+            parts = self._source.receive(timeout_ms)
+        except BadMessageError as error:
+            self._count_bad(error)
+            return None
+        if parts is None:
+            return None
+        arrival_ns = self._clock()
+        self._metrics.received_bytes.inc(nbytes(parts))
+        try:
+            event = self._decoder.decode(parts, arrival_ns)
+        except BadMessageError as error:
+            self._count_bad(error)
+            event = Passed(kind="bad message", parts=parts)
+        self._metrics.stage_seconds.labels("decode_header").observe(
+            (self._clock() - arrival_ns) / 1e9
+        )
+        return passage_of(event)
+
+    def _count_bad(self, error: BadMessageError) -> None:
+        self._line.count_bad()
+        self._metrics.bad_messages.labels(error.kind).inc()
+        self._log.warning(f"bad {error.kind}", f"bad message, passed on: {error}", self._clock())
+
+    def _overloaded(self, frame: Frame) -> Verdict:
+        return Verdict(
+            series=frame.series,
+            number=frame.number,
+            outcome=Outcome.UNJUDGED,
+            reason=Reason.OVERLOAD,
+            arrival_ns=frame.arrival_ns,
+            settled_ns=self._clock(),
+        )
+
+    def _watch_connections(self) -> None:
+        for change in self._source.connection_changes():
+            self._peers += 1 if change == "connected" else -1
+            self._reports.add(change, f"input {change}; senders connected now: {self._peers}")
+        self._metrics.peers.labels("input").set(self._peers)

@@ -1,0 +1,236 @@
+"""The judge thread: batch, read the region's pixels, score, decide.
+
+Whatever goes wrong with a frame or a batch settles those frames as unjudged, with the reason;
+nothing stops the thread but its stop flag. A frame that is past its deadline is not scored.
+What this file does not know: sockets, and which model or region it has been given.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.cascade import outcome_of
+from hitfinder.errors import HitfinderError, PayloadError
+from hitfinder.frame import Detector, Payload, SeriesStarted
+from hitfinder.inference.batcher import BATCH_SIZES, Batcher, padded_size
+from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.line import InFlight, Line, Passage
+from hitfinder.serving.log import Occasionally
+from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.reports import Reports
+from hitfinder.verdict import Outcome, Reason, Verdict
+
+MAX_BATCH_PIXELS = 2**24
+"""A batch of whole frames must not outgrow memory: 64 MiB of float32."""
+
+IDLE_S = 0.05
+"""How long one step may wait for a frame; bounds the time a stop takes."""
+
+
+class Model(Protocol):
+    """Scores frames."""
+
+    def score(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, H, W) float32 with NaN = no measurement → (N,) in [0, 1]. Raises HitfinderError."""
+        ...
+
+    def warm(self, shapes: list[tuple[int, int, int]]) -> None:
+        """Run each (N, H, W) once, so that no live batch pays for a first time."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads a region's pixels."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        ...
+
+    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
+        """Write the region into `out` (H, W) float32. Raises PayloadError."""
+        ...
+
+
+Plan = Callable[[tuple[int, ...], Detector], Reader]
+"""Makes a reader for payloads of a shape from a detector. Raises ConfigError."""
+
+
+class Judge:
+    """`step` judges at most one batch."""
+
+    def __init__(
+        self,
+        *,
+        line: Line,
+        backlog: Backlog,
+        model: Model,
+        threshold: float,
+        plan: Plan,
+        batch_size: int,
+        wait_ns: int,
+        deadline_ns: int,
+        metrics: Metrics,
+        clock: Callable[[], int],
+        reports: Reports,
+    ) -> None:
+        self._line = line
+        self._backlog = backlog
+        self._model = model
+        self._threshold = threshold
+        self._plan = plan
+        self._batch_size = batch_size
+        self._wait_ns = wait_ns
+        self._batcher = Batcher[InFlight](size=batch_size, wait_ns=wait_ns)
+        self._deadline_ns = deadline_ns
+        self._metrics = metrics
+        self._clock = clock
+        self._reports = reports
+        self._log = Occasionally(logging.getLogger("hitfinder.judge"))
+        self._detector = Detector()
+        self._reader: Reader
+        self._payload_shape: tuple[int, ...] | None = None
+        self._buffer = np.empty((0, 0, 0), np.float32)
+        self._broken = False
+
+    def prepare(self, payload_shape: tuple[int, ...]) -> None:
+        """Plan and warm for frames of this shape. Raises ConfigError, HitfinderError."""
+        reader = self._plan(payload_shape, self._detector)
+        rows, cols = reader.shape
+        limit = max(1, min(self._batch_size, MAX_BATCH_PIXELS // (rows * cols)))
+        sizes = [size for size in BATCH_SIZES if size <= padded_size(limit)]
+        if self._buffer.shape != (sizes[-1], rows, cols):
+            self._model.warm([(size, rows, cols) for size in sizes])
+            self._buffer = np.empty((sizes[-1], rows, cols), np.float32)
+            self._batcher = Batcher[InFlight](size=limit, wait_ns=self._wait_ns)
+        self._reader, self._payload_shape = reader, payload_shape
+
+    def step(self) -> bool:
+        """Take what waits, and judge a batch if one is ready; False when nothing was done."""
+        for passage in self._backlog.take(1, self._patience_s()):
+            self._take(passage)
+        batch = self._batcher.take(self._clock())
+        if batch:
+            self._judge(batch)
+        return bool(batch)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it holds no frame."""
+        return self._batcher.closes_at() is None
+
+    def _patience_s(self) -> float:
+        closes_at = self._batcher.closes_at()
+        if closes_at is None:
+            return IDLE_S
+        return max(0.0, (closes_at - self._clock()) / 1e9)
+
+    def _take(self, passage: Passage) -> None:
+        if isinstance(passage, InFlight):
+            if passage.verdict is None:
+                self._add(passage)
+        elif isinstance(passage.event, SeriesStarted):
+            self._judge(self._batcher.flush())
+            self._begin(passage.event)
+
+    def _begin(self, event: SeriesStarted) -> None:
+        self._detector = event.detector
+        self._payload_shape = None
+        if event.detector.shape is not None:
+            self._is_ready_for(event.detector.shape)
+
+    def _add(self, passage: InFlight) -> None:
+        payload_shape = passage.frame.payload.shape
+        if payload_shape != self._payload_shape:
+            self._judge(self._batcher.flush())
+        if not self._is_ready_for(payload_shape):
+            self._settle(passage, Reason.DECODE)
+            return
+        now_ns = self._clock()
+        waited_ns = now_ns - passage.frame.arrival_ns
+        if waited_ns > self._deadline_ns:
+            self._settle(passage, Reason.DEADLINE)
+            return
+        self._metrics.stage_seconds.labels("queue").observe(waited_ns / 1e9)
+        self._batcher.add(passage, now_ns)
+
+    def _is_ready_for(self, payload_shape: tuple[int, ...]) -> bool:
+        """Whether frames of this shape can be judged; plans for it if it is new."""
+        if payload_shape == self._payload_shape:
+            return True
+        try:
+            self.prepare(payload_shape)
+        except HitfinderError as error:
+            self._log.warning(
+                "plan", f"frames of shape {payload_shape} go on unjudged: {error}", self._clock()
+            )
+            return False
+        return True
+
+    def _judge(self, batch: list[InFlight]) -> None:
+        started_ns = self._clock()
+        ready: list[InFlight] = []
+        for passage in batch:
+            if self._read(passage, self._buffer[len(ready)]):
+                ready.append(passage)
+        if not ready:
+            return
+        read_ns = self._clock()
+        size = padded_size(len(ready))
+        self._buffer[len(ready) : size] = 0
+        scores = self._score(self._buffer[:size])
+        scored_ns = self._clock()
+        self._metrics.stage_seconds.labels("read_region").observe((read_ns - started_ns) / 1e9)
+        self._metrics.stage_seconds.labels("score").observe((scored_ns - read_ns) / 1e9)
+        self._metrics.batch_size.observe(len(ready))
+        for passage, score in zip(ready, scores[: len(ready)].tolist(), strict=True):
+            if np.isfinite(score):
+                self._settle(passage, None, score)
+            else:
+                self._log.warning("score", "the model gave a score that is no number", scored_ns)
+                self._settle(passage, Reason.MODEL)
+
+    def _read(self, passage: InFlight, out: NDArray[np.float32]) -> bool:
+        frame = passage.frame
+        try:
+            self._reader.read(frame.payload, out)
+        except PayloadError as error:
+            self._log.warning(
+                "decode",
+                f"series {frame.series} frame {frame.number} goes on unjudged: {error}",
+                self._clock(),
+            )
+            self._settle(passage, Reason.DECODE)
+            return False
+        return True
+
+    def _score(self, batch: NDArray[np.float32]) -> NDArray[Any]:
+        try:
+            scores = self._model.score(batch)
+        except HitfinderError as error:
+            self._metrics.model_errors.inc()
+            if not self._broken:
+                self._reports.add("model failed", f"{error}; frames go on unjudged")
+            self._broken = True
+            return np.full(len(batch), np.nan, np.float32)
+        if self._broken:
+            self._reports.add("model recovered", "the model scores again")
+        self._broken = False
+        return scores
+
+    def _settle(self, passage: InFlight, reason: Reason | None, score: float | None = None) -> None:
+        frame = passage.frame
+        outcome = Outcome.UNJUDGED if score is None else outcome_of(score, self._threshold)
+        verdict = Verdict(
+            series=frame.series,
+            number=frame.number,
+            outcome=outcome,
+            reason=reason,
+            score=score,
+            arrival_ns=frame.arrival_ns,
+            settled_ns=self._clock(),
+        )
+        self._line.settle(passage, verdict)

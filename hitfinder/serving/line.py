@@ -1,0 +1,157 @@
+"""Everything between arrival and publication, in order of arrival, bounded in bytes.
+
+The ingest thread enters messages at the back; the judge settles frames in any order; the publish
+thread takes messages from the front, and settles a frame that was not judged in time itself.
+Whoever settles first wins. So nothing ever waits for the model, messages leave in the order they
+came, and the counts here balance at every moment:
+
+    received = kept + vetoed + unjudged + in_flight
+
+What this file does not know: sockets, models, the ledger.
+"""
+
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from hitfinder.frame import Event, Frame, Part, Passed, SeriesEnded, SeriesStarted, nbytes
+from hitfinder.verdict import Outcome, Reason, Verdict
+
+
+@dataclass(slots=True, eq=False)
+class InFlight:
+    """A frame on its way through the service. `verdict` is set once, by `Line.settle`."""
+
+    frame: Frame
+    verdict: Verdict | None = None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The message."""
+        return self.frame.parts
+
+
+@dataclass(slots=True, eq=False)
+class Mark:
+    """Any other message on its way: it is not judged, but keeps its place."""
+
+    event: SeriesStarted | SeriesEnded | Passed
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The message."""
+        return self.event.parts
+
+
+Passage = InFlight | Mark
+
+
+def passage_of(event: Event) -> Passage:
+    """Wrap an event for its way."""
+    return InFlight(event) if isinstance(event, Frame) else Mark(event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineCounts:
+    """A consistent view: received = kept + vetoed + sum(unjudged) + in_flight."""
+
+    received: int
+    kept: int
+    vetoed: int
+    unjudged: dict[Reason, int]
+    in_flight: int
+    bytes: int
+    bad_messages: int
+
+
+class Line:
+    """See the module. Safe to use from several threads."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._passages: deque[Passage] = deque()
+        self._changed = threading.Condition()
+        self._bytes = 0
+        self._received = 0
+        self._bad_messages = 0
+        self._outcomes: Counter[Outcome] = Counter()
+        self._reasons: Counter[Reason] = Counter()
+
+    def enter(self, passage: Passage, timeout_s: float) -> bool:
+        """Join at the back; False when there was no room for `timeout_s`.
+
+        A single message larger than the bound enters an empty line.
+        """
+        size = nbytes(passage.parts)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._has_room(size), timeout_s):
+                return False
+            self._passages.append(passage)
+            self._bytes += size
+            self._received += isinstance(passage, InFlight)
+            self._changed.notify_all()
+            return True
+
+    def count_bad(self) -> None:
+        """Count a message that broke its protocol."""
+        with self._changed:
+            self._bad_messages += 1
+
+    def settle(self, passage: InFlight, verdict: Verdict) -> bool:
+        """Give a frame its verdict; False when it has one already."""
+        with self._changed:
+            if passage.verdict is not None:
+                return False
+            passage.verdict = verdict
+            self._outcomes[verdict.outcome] += 1
+            if verdict.reason is not None:
+                self._reasons[verdict.reason] += 1
+            if passage is self._passages[0]:
+                self._changed.notify_all()
+            return True
+
+    def front(self, timeout_s: float) -> Passage | None:
+        """The front message: as soon as it is settled, or as it is after `timeout_s` or when
+        the line is crowded. None when the line is empty.
+        """
+        with self._changed:
+            self._changed.wait_for(self._front_is_due, timeout_s)
+            return self._passages[0] if self._passages else None
+
+    def leave(self) -> None:
+        """Take away the front message."""
+        with self._changed:
+            passage = self._passages.popleft()
+            self._bytes -= nbytes(passage.parts)
+            self._changed.notify_all()
+
+    @property
+    def crowded(self) -> bool:
+        """Nearly full: the front must not wait for the model any longer."""
+        return self._bytes * 10 >= self._max_bytes * 9
+
+    def __len__(self) -> int:
+        return len(self._passages)
+
+    def counts(self) -> LineCounts:
+        """A consistent view of all counts."""
+        with self._changed:
+            settled = self._outcomes.total()
+            return LineCounts(
+                received=self._received,
+                kept=self._outcomes[Outcome.KEPT],
+                vetoed=self._outcomes[Outcome.VETOED],
+                unjudged=dict(self._reasons),
+                in_flight=self._received - settled,
+                bytes=self._bytes,
+                bad_messages=self._bad_messages,
+            )
+
+    def _has_room(self, size: int) -> bool:
+        return not self._passages or self._bytes + size <= self._max_bytes
+
+    def _front_is_due(self) -> bool:
+        if not self._passages:
+            return False
+        front = self._passages[0]
+        return isinstance(front, Mark) or front.verdict is not None or self.crowded

@@ -1,0 +1,165 @@
+"""Three threads, one of each: ingest, judge, publish. Starting, stopping, and noticing a death.
+
+    start → running → drain: ingest takes what the socket still holds and stops,
+                             judge judges what is in flight, publish sends it,
+                             what is left at the timeout goes on unjudged (draining)
+
+A thread that dies of a defect is logged and told to /healthz; the others go on, so that frames
+go on unjudged rather than nowhere. Only without ingest or publish does the service end itself.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from hitfinder.serving.ingest import Ingest
+from hitfinder.serving.judge import Judge
+from hitfinder.serving.line import InFlight, Line
+from hitfinder.serving.publish import Publish
+from hitfinder.verdict import Outcome, Reason, Verdict
+
+STALLED_WAIT_S = 0.002
+"""Pause before a message that no receiver took is offered again."""
+
+RECEIVE_NS = 500_000_000
+"""How long a stopping service empties its input socket: a sender may never leave it empty."""
+
+STOP_S = 1.0
+"""How long a stopping service waits for a thread's current step."""
+
+HUNG_NS = 10_000_000_000
+"""A thread that has not stepped for this long counts as hung."""
+
+
+class Stepper(Protocol):
+    """Work in small steps."""
+
+    def step(self) -> bool:
+        """Do one step; False when there was nothing to do."""
+        ...
+
+
+class Worker:
+    """A thread that steps until it is told to stop."""
+
+    def __init__(
+        self, name: str, stepper: Stepper, clock: Callable[[], int], pause_s: float = 0.0
+    ) -> None:
+        self._stepper = stepper
+        self._clock = clock
+        self._pause_s = pause_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.name = name
+        self.failure: BaseException | None = None
+        self.stepped_ns = clock()
+
+    def start(self) -> None:
+        """Begin stepping."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Stop after the current step; False when that took longer than `timeout_s`."""
+        self._stop.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def problem(self) -> str | None:
+        """Why this thread does not do its work, if so."""
+        if self.failure is not None:
+            return f"{self.name} thread died: {self.failure!r}"
+        if self._thread.is_alive() and self._clock() - self.stepped_ns > HUNG_NS:
+            return f"{self.name} thread hangs in one step"
+        return None
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                moved = self._stepper.step()
+            except BaseException as error:
+                self.failure = error
+                logging.getLogger("hitfinder").critical(
+                    "%s thread died of a defect; please report it", self.name, exc_info=error
+                )
+                return
+            self.stepped_ns = self._clock()
+            if not moved and self._pause_s:
+                self._stop.wait(self._pause_s)
+
+
+class Pipeline:
+    """The three workers around one line."""
+
+    def __init__(
+        self, *, ingest: Ingest, judge: Judge, publish: Publish, line: Line,
+        clock: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self._ingest = ingest
+        self._judge = judge
+        self._publish = publish
+        self._line = line
+        self._clock = clock
+        self._ingest_worker = Worker("ingest", ingest, clock)
+        self._judge_worker = Worker("judge", judge, clock)
+        self._publish_worker = Worker("publish", publish, clock, STALLED_WAIT_S)
+
+    def start(self) -> None:
+        """Start all three."""
+        for worker in self._workers:
+            worker.start()
+
+    def problems(self) -> list[str]:
+        """What is wrong with the threads; empty while all is well."""
+        return [problem for worker in self._workers if (problem := worker.problem()) is not None]
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether frames cannot pass any more: the service must end."""
+        return self._ingest_worker.failure is not None or self._publish_worker.failure is not None
+
+    def drain(self, timeout_s: float) -> None:
+        """Stop taking messages, finish what is in flight within `timeout_s`, settle the rest."""
+        now_ns = self._clock()
+        end_ns = now_ns + int(timeout_s * 1e9)
+        self._ingest_worker.stop(timeout_s)
+        # What the socket took from the sender before the stop is ours to account for.
+        self._finish(min(end_ns, now_ns + RECEIVE_NS), end_ns)
+        self._judge_worker.stop(STOP_S)
+        self._publish_worker.stop(STOP_S)
+        self._give_up()
+
+    def _finish(self, receive_end_ns: int, end_ns: int) -> None:
+        pause = threading.Event()
+        receiving = True
+        while self._clock() < end_ns and not self.is_lost:
+            if receiving or self._ingest.holds:
+                receiving = self._ingest.step(0) and self._clock() < receive_end_ns
+            elif len(self._line):
+                pause.wait(0.005)
+            else:
+                return
+
+    def _give_up(self) -> None:
+        """Settle and account for what is left; its messages are offered once more, then dropped."""
+        while (passage := self._line.front(0)) is not None or self._ingest.step(0):
+            if passage is None:
+                continue
+            if isinstance(passage, InFlight):
+                frame = passage.frame
+                verdict = Verdict(
+                    series=frame.series,
+                    number=frame.number,
+                    outcome=Outcome.UNJUDGED,
+                    reason=Reason.DRAINING,
+                    arrival_ns=frame.arrival_ns,
+                    settled_ns=self._clock(),
+                )
+                self._line.settle(passage, verdict)
+            if not self._publish.step():
+                self._publish.drop_front()
+        self._publish.finish()
+
+    @property
+    def _workers(self) -> tuple[Worker, ...]:
+        return (self._ingest_worker, self._judge_worker, self._publish_worker)

@@ -1,0 +1,144 @@
+"""The service from start to summary: open everything, warm the model, run, drain, account.
+
+Whatever is broken before frames flow is one clear line and a non-zero exit (BrokenWorldError);
+whatever breaks afterwards is told and survived.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hitfinder.errors import LedgerError
+from hitfinder.ledger.store import Ledger
+from hitfinder.serving.http import HttpServer
+from hitfinder.serving.judge import Judge
+from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.pipeline import Pipeline
+from hitfinder.serving.publish import Publish
+from hitfinder.serving.reports import Reports
+from hitfinder.wire.verdicts import Totals
+
+LINGER_MS = 1000
+"""How long closing output sockets may take to hand over what libzmq accepted."""
+
+
+class Socket(Protocol):
+    """Something to open before frames flow and to close afterwards."""
+
+    def open(self) -> None:
+        """Raises EndpointError."""
+        ...
+
+
+class Output(Socket, Protocol):
+    """An output socket."""
+
+    def close(self, linger_ms: int) -> None:
+        """Close after handing over what was accepted."""
+        ...
+
+
+class Input(Socket, Protocol):
+    """The input socket."""
+
+    def close(self) -> None:
+        """Close."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What `assemble` wires together."""
+
+    pipeline: Pipeline
+    judge: Judge
+    publish: Publish
+    reports: Reports
+    ledger: Ledger
+    metrics: Metrics
+    source: Input
+    outputs: Sequence[Output]
+    frame_shape: tuple[int, ...] | None
+    drain_timeout_s: float
+    clock: Callable[[], int]
+    http: Callable[["Service"], HttpServer | None]
+    close_sockets: Callable[[], None]
+
+
+class Service:
+    """`start`, then `wait` until it is told to stop or cannot go on, then `stop`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._logger = logging.getLogger("hitfinder")
+        # A plain flag: an Event's lock, set in a signal handler, can be held by the very thread
+        # that the signal interrupts.
+        self._stop_asked = False
+        self._ready = False
+
+    def start(self) -> None:
+        """Open sockets and ledger, warm the model, let frames in. Raises BrokenWorldError."""
+        parts = self._parts
+        crash = parts.ledger.open(parts.clock())
+        if crash is not None:
+            open_series = ", ".join(crash.open_series) or "none"
+            parts.reports.add(
+                "earlier crash", f"session {crash.session} ended without closing; series left "
+                f"open: {open_series}; frames sent meanwhile count as lost",
+            )  # fmt: skip
+        self._http = parts.http(self)
+        if self._http is not None:
+            self._http.open()
+            self._logger.info("metrics on port %d", self._http.port)
+        for output in parts.outputs:
+            output.open()
+        if parts.frame_shape is not None:
+            parts.judge.prepare(parts.frame_shape)
+        parts.source.open()
+        parts.pipeline.start()
+        self._ready = True
+        parts.metrics.ready.set(1)
+        self._logger.info("ready")
+
+    def request_stop(self) -> None:
+        """Ask for the end; safe in a signal handler."""
+        self._stop_asked = True
+
+    def wait(self) -> bool:
+        """Until a stop is asked for: True; or until frames cannot pass any more: False."""
+        pause = threading.Event()
+        while not self._stop_asked:
+            if self._parts.pipeline.is_lost:
+                return False
+            pause.wait(0.1)
+        return True
+
+    def stop(self) -> Totals:
+        """Drain, close, and return the final totals."""
+        parts = self._parts
+        self._ready = False
+        parts.metrics.ready.set(0)
+        parts.pipeline.drain(parts.drain_timeout_s)
+        totals = parts.publish.totals()
+        try:
+            parts.ledger.close(parts.clock())
+        except LedgerError as error:
+            self._logger.error("%s", error)
+        parts.source.close()
+        for output in parts.outputs:
+            output.close(LINGER_MS)
+        parts.close_sockets()
+        if self._http is not None:
+            self._http.close()
+        return totals
+
+    def unhealthy(self) -> list[str]:
+        """For /healthz."""
+        return self._parts.pipeline.problems()
+
+    def unready(self) -> list[str]:
+        """For /readyz."""
+        waiting = [] if self._ready else ["starting or stopping"]
+        return waiting + self._parts.pipeline.problems()

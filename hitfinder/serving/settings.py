@@ -1,0 +1,43 @@
+"""Settings of the live pipeline."""
+
+from pydantic import Field, model_validator
+
+from hitfinder.settings import Settings
+
+
+class BatchSettings(Settings):
+    """How frames are gathered before the model sees them."""
+
+    size: int = Field(default=8, ge=1, le=32)
+    """Most frames judged at once. Batches are padded to 1, 2, 4, 8, 16 or 32."""
+    wait_ms: float = Field(default=2.0, ge=0.0, le=1000.0)
+    """How long a batch waits for more frames after its first."""
+
+
+class PressureSettings(Settings):
+    """What the service may hold, and for how long, before it lets frames go on unjudged."""
+
+    deadline_ms: float = Field(default=1000.0, ge=1.0, le=600_000.0)
+    """A frame not judged this long after it arrived goes on unjudged."""
+    max_in_flight_bytes: int = Field(default=2**30, ge=2**20, le=2**40)
+    """Bound on all messages between arrival and publication. The sockets' own buffers come on
+    top: high_water_mark messages each."""
+    max_judge_queue_bytes: int = Field(default=2**28, ge=2**16, le=2**40)
+    """Bound on the frames that wait for the model; beyond it frames go on unjudged."""
+    drain_timeout_ms: float = Field(default=5000.0, ge=0.0, le=600_000.0)
+    """How long a stopping service may take to judge and send what it holds."""
+
+    @model_validator(mode="after")
+    def _queue_fits(self) -> "PressureSettings":
+        if self.max_judge_queue_bytes > self.max_in_flight_bytes:
+            raise ValueError("max_judge_queue_bytes must not exceed max_in_flight_bytes")
+        return self
+
+
+class HttpSettings(Settings):
+    """The page that Prometheus and supervisors ask: /metrics, /healthz, /readyz."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; "0.0.0.0" for every interface."""
+    port: int | None = Field(default=9110, ge=0, le=65535)
+    """Port to listen on; 0 takes any free one."""

@@ -1,0 +1,1 @@
+"""Frames with physics in them, and their truth. numpy only, so that a demo needs nothing else."""

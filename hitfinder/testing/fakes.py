@@ -1,0 +1,119 @@
+"""Stand-ins for the roles around the pipeline: time, messages, a model, receivers."""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import BadMessageError, HitfinderError
+from hitfinder.frame import Detector, Part, Payload
+from hitfinder.transport.outlet import Offered
+
+
+class FakeClock:
+    """Monotonic nanoseconds that pass only when told to."""
+
+    def __init__(self, now_ns: int = 1_000_000_000) -> None:
+        self.now_ns = now_ns
+
+    def __call__(self) -> int:
+        """The time."""
+        return self.now_ns
+
+    def pass_ms(self, milliseconds: float) -> None:
+        """Let time pass."""
+        self.now_ns += int(milliseconds * 1e6)
+
+
+class FakeSource:
+    """A socket that holds what it is given; an exception in the queue is raised in its place."""
+
+    def __init__(self, messages: Sequence[tuple[Part, ...] | BadMessageError] = ()) -> None:
+        self.messages = deque(messages)
+        self.changes: list[str] = []
+
+    def receive(self, timeout_ms: int) -> tuple[Part, ...] | None:
+        """The next message, at once."""
+        if not self.messages:
+            return None
+        message = self.messages.popleft()
+        if isinstance(message, BadMessageError):
+            raise message
+        return message
+
+    def connection_changes(self) -> list[str]:
+        """What was put into `changes`, once."""
+        seen, self.changes = self.changes, []
+        return seen
+
+
+class FakeStream:
+    """An output that answers as told and remembers what it took."""
+
+    def __init__(self, answer: Offered = Offered.SENT) -> None:
+        self.answer = answer
+        self.taken: list[tuple[Part, ...]] = []
+        self.waiting_bytes = 0
+
+    def offer(self, parts: Sequence[Part]) -> Offered:
+        """`answer`."""
+        if self.answer is not Offered.STALLED:
+            self.taken.append(tuple(parts))
+        return self.answer
+
+    def catch_up(self) -> int:
+        """Nothing waits."""
+        return 0
+
+    def connection_changes(self) -> list[str]:
+        """Nobody comes or goes."""
+        return []
+
+
+class FakeVerdicts:
+    """Remembers every verdict message."""
+
+    def __init__(self) -> None:
+        self.taken: list[Part] = []
+
+    def offer(self, parts: Sequence[Part]) -> bool:
+        """Always takes it."""
+        self.taken.append(parts[0])
+        return True
+
+
+class FakeModel:
+    """Scores a frame by its first pixel, so that a test chooses the score. `broken` makes it fail."""
+
+    def __init__(self) -> None:
+        self.broken = False
+        self.batches: list[tuple[int, ...]] = []
+        self.warmed: list[tuple[int, int, int]] = []
+
+    def score(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, H, W) → (N,), the first pixel over 100."""
+        if self.broken:
+            raise HitfinderError("the fake model is broken")
+        self.batches.append(batch.shape)
+        return batch[:, 0, 0] / np.float32(100)
+
+    def warm(self, shapes: list[tuple[int, int, int]]) -> None:
+        """Remembers the shapes."""
+        self.warmed.extend(shapes)
+
+
+class FakeReader:
+    """Reads the whole frame."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+
+    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
+        """(H, W) float32."""
+        out[:] = payload.whole()
+
+
+def whole_frame(payload_shape: tuple[int, ...], detector: Detector) -> FakeReader:
+    """A `Plan` for two-dimensional frames."""
+    return FakeReader((payload_shape[0], payload_shape[1]))

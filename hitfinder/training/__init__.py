@@ -1,0 +1,1 @@
+"""How models are made: one readable recipe a model, read from top to bottom."""

@@ -1,0 +1,1 @@
+"""ZeroMQ sockets and their pressure rules. The only room that imports zmq."""

@@ -1,0 +1,55 @@
+"""Settings of sockets: where they are, and what they do under pressure."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from hitfinder.settings import Settings
+
+Endpoint = Annotated[str, StringConstraints(pattern=r"^(tcp|ipc|inproc)://.+$")]
+OnStall = Literal["backpressure", "drop", "spill"]
+
+
+class ReceiverSettings(Settings):
+    """A socket that messages come in on."""
+
+    endpoint: Endpoint
+    """Address, e.g. "tcp://detector:31001"; with mode = "bind", "tcp://*:31001"."""
+    socket: Literal["pull", "sub"] = "pull"
+    """"pull" for a sender that pushes (DECTRIS), "sub" for one that publishes. Be the only
+    "pull" on a detector: a second one steals every other frame."""
+    mode: Literal["connect", "bind"] = "connect"
+    """Who waits for whom: "connect" to a sender that binds, "bind" for one that connects."""
+    max_message_bytes: int = Field(default=256 * 2**20, ge=1024, le=2**33)
+    """A larger message is refused by the socket, which drops its sender's connection."""
+    high_water_mark: int = Field(default=16, ge=1, le=100_000)
+    """Messages that the socket holds before its sender feels it; each up to a frame in size."""
+
+
+class SenderSettings(Settings):
+    """A socket that messages go out on."""
+
+    endpoint: Endpoint
+    """Address, e.g. "tcp://*:5557"; with mode = "connect", "tcp://writer:5557"."""
+    socket: Literal["push", "pub"] = "push"
+    """"push" hands each message to one receiver and notices when none takes it; "pub" copies
+    it to every subscriber and drops, unseen, for those that are too slow."""
+    mode: Literal["connect", "bind"] = "bind"
+    """"bind" where receivers come to us, "connect" where we go to them."""
+    high_water_mark: int = Field(default=16, ge=1, le=100_000)
+    """Messages that the socket holds for each receiver before it counts as stalled."""
+    on_stall: OnStall | None = None
+    """What happens when no receiver takes messages: "backpressure" (the sender feels it,
+    nothing is lost), "drop" (counted), "spill" (to disk, sent later). None chooses by the
+    stream: kept frames of a "pull" input "backpressure", everything else "drop"."""
+    spill_folder: Path | None = None
+    """Where "spill" writes; a message waiting there survives a restart."""
+    spill_max_bytes: int = Field(default=10 * 2**30, ge=2**20, le=2**44)
+    """How much "spill" may write; beyond it messages are dropped and counted."""
+
+    @model_validator(mode="after")
+    def _spill_has_a_folder(self) -> "SenderSettings":
+        if self.on_stall == "spill" and self.spill_folder is None:
+            raise ValueError('on_stall = "spill" needs spill_folder')
+        return self

@@ -1,0 +1,214 @@
+"""A receiver and a sender over ZeroMQ, and what each does when the other side is slow or gone.
+
+A message is a tuple of parts. Received parts are memoryviews over libzmq's own buffers and are
+sent on without a copy: `part.obj` is the zmq.Frame they view. Sockets belong to one thread.
+
+libzmq counts its high-water mark in messages, not bytes, and refuses messages above
+MAXMSGSIZE by dropping the connection; both are settings. TCP keep-alive notices a pulled cable.
+What this file does not know: what a message means.
+"""
+
+from collections.abc import Sequence
+
+import zmq
+
+from hitfinder.errors import BadMessageError, EndpointError
+from hitfinder.frame import Part
+from hitfinder.transport.settings import ReceiverSettings, SenderSettings
+
+MAX_PARTS = 32
+"""Parts of the longest message that any protocol here has is 10; more is no protocol's."""
+
+Context = zmq.Context["zmq.Socket[bytes]"]
+
+_SOCKET_TYPES = {"pull": zmq.PULL, "sub": zmq.SUB, "push": zmq.PUSH, "pub": zmq.PUB}
+
+_KEEPALIVE = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 10,
+    zmq.TCP_KEEPALIVE_INTVL: 5,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+}
+
+_CONNECTION_EVENTS: dict[int, str] = {
+    zmq.EVENT_HANDSHAKE_SUCCEEDED: "connected",
+    zmq.EVENT_DISCONNECTED: "disconnected",
+}
+
+
+def new_context() -> Context:
+    """A ZeroMQ context, with one I/O thread. `destroy` it at the end."""
+    return zmq.Context()
+
+
+class Connections:
+    """Who is connected to a socket, from libzmq's own monitor."""
+
+    def __init__(self, socket: "zmq.Socket[bytes]") -> None:
+        self._socket = socket
+        self._monitor = socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
+        self.peers = 0
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._monitor.closed:
+            return
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+
+    def changes(self) -> list[str]:
+        """In order, each "connected" or "disconnected" since the last call. Never blocks."""
+        seen = []
+        while self._monitor.poll(0):
+            kind, _, _ = _monitor_event(self._monitor.recv_multipart())
+            name = _CONNECTION_EVENTS[kind]
+            # A handshake that fails reports a disconnection without a connection before it.
+            if name == "disconnected" and self.peers == 0:
+                continue
+            self.peers += 1 if name == "connected" else -1
+            seen.append(name)
+        return seen
+
+
+def _monitor_event(parts: list[bytes]) -> tuple[int, int, str]:
+    head, address = parts
+    return int.from_bytes(head[:2], "little"), int.from_bytes(head[2:6], "little"), address.decode()
+
+
+class Receiver:
+    """Takes messages in. `open` first; `close` last."""
+
+    def __init__(
+        self, settings: ReceiverSettings, context: "zmq.Context[zmq.Socket[bytes]]"
+    ) -> None:
+        self._settings = settings
+        self._context = context
+
+    def open(self) -> None:
+        """Bind or connect. Raises EndpointError."""
+        self._socket = self._context.socket(_SOCKET_TYPES[self._settings.socket])
+        options = {
+            **_KEEPALIVE,
+            zmq.LINGER: 0,
+            zmq.RCVHWM: self._settings.high_water_mark,
+            zmq.MAXMSGSIZE: self._settings.max_message_bytes,
+        }
+        for option, value in options.items():
+            self._socket.set(option, value)
+        if self._settings.socket == "sub":
+            self._socket.subscribe(b"")
+        self._connections = Connections(self._socket)
+        try:
+            _attach(self._socket, self._settings.endpoint, self._settings.mode)
+        except EndpointError:
+            self.close()
+            raise
+
+    def receive(self, timeout_ms: int) -> tuple[Part, ...] | None:
+        """The next message, or None after `timeout_ms`.
+
+        Raises BadMessageError for one of more than MAX_PARTS parts or of more than
+        max_message_bytes in all; it has then been read to its end and dropped.
+        """
+        if not self._socket.poll(timeout_ms):
+            return None
+        parts: list[Part] = []
+        size = count = 0
+        more = True
+        while more:
+            frame = self._socket.recv(copy=False)
+            more = frame.more
+            count += 1
+            size += len(frame)
+            if count <= MAX_PARTS and size <= self._settings.max_message_bytes:
+                parts.append(frame.buffer)
+        if count > MAX_PARTS:
+            raise BadMessageError("parts", f"message of {count} parts; no protocol has {MAX_PARTS}")
+        if size > self._settings.max_message_bytes:
+            raise BadMessageError(
+                "size", f"message of {size} bytes in {count} parts; raise max_message_bytes"
+            )
+        return tuple(parts)
+
+    @property
+    def peers(self) -> int:
+        """Senders connected, as of the last `connection_changes`."""
+        return self._connections.peers
+
+    def connection_changes(self) -> list[str]:
+        """In order, each "connected" or "disconnected" since the last call."""
+        return self._connections.changes()
+
+    def close(self) -> None:
+        """Close; messages still in the socket's own buffer are lost."""
+        self._connections.close()
+        self._socket.close()
+
+
+class Sender:
+    """Sends messages out, never blocking. `open` first."""
+
+    def __init__(self, settings: SenderSettings, context: Context) -> None:
+        self._settings = settings
+        self._context = context
+
+    def open(self) -> None:
+        """Bind or connect. Raises EndpointError."""
+        self._socket = self._context.socket(_SOCKET_TYPES[self._settings.socket])
+        options = {
+            **_KEEPALIVE,
+            zmq.LINGER: 0,
+            zmq.SNDHWM: self._settings.high_water_mark,
+            # Without it a PUSH accepts messages for a receiver that has never been there.
+            zmq.IMMEDIATE: 1,
+        }
+        for option, value in options.items():
+            self._socket.set(option, value)
+        self._connections = Connections(self._socket)
+        try:
+            _attach(self._socket, self._settings.endpoint, self._settings.mode)
+        except EndpointError:
+            self.close()
+            raise
+
+    def offer(self, parts: Sequence[Part]) -> bool:
+        """Hand a message to libzmq; False when nobody takes it now (a PUB always takes it)."""
+        frames = [_sendable(part) for part in parts]
+        try:
+            self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        return True
+
+    @property
+    def peers(self) -> int:
+        """Receivers connected, as of the last `connection_changes`."""
+        return self._connections.peers
+
+    def connection_changes(self) -> list[str]:
+        """In order, each "connected" or "disconnected" since the last call."""
+        return self._connections.changes()
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close, giving libzmq `linger_ms` to hand over what it accepted."""
+        self._connections.close()
+        self._socket.close(linger_ms)
+
+
+def _sendable(part: Part) -> "zmq.Frame | Part":
+    if isinstance(part, memoryview) and isinstance(part.obj, zmq.Frame):
+        return part.obj
+    return part
+
+
+def _attach(socket: "zmq.Socket[bytes]", endpoint: str, mode: str) -> None:
+    act = socket.bind if mode == "bind" else socket.connect
+    try:
+        act(endpoint)
+    except zmq.ZMQError as error:
+        raise EndpointError(
+            f"cannot {mode} {endpoint}: {error.strerror}; is the address right, and is "
+            f"another process on it?"
+        ) from error

@@ -1,0 +1,202 @@
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hitfinder.dataset.series import open_series
+from hitfinder.errors import DataFileError
+from tests.dataset.files import LAYOUTS, counts, read_all, write_hdf5, write_stack
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(3, 20, 33), (2, 4, 16, 24)])
+def test_every_layout_reads_as_h5py_reads_it(
+    tmp_path: Path, layout: str, shape: tuple[int, ...]
+) -> None:
+    frames = counts(*shape)
+    path = write_stack(tmp_path / "run.h5", frames, layout)
+    (series,) = open_series([path])
+    payload = series.frames[1].load()
+    assert payload.encoding == LAYOUTS[layout][1]
+    np.testing.assert_array_equal(payload.rows(3, 9), frames[1].reshape(-1, shape[-1])[3:9])
+    np.testing.assert_array_equal(read_all(path), frames)
+
+
+def test_chunk_travels_as_it_lies_in_the_file(tmp_path: Path) -> None:
+    path = write_stack(tmp_path / "run.h5", counts(2, 100, 120), "bitshuffle-lz4")
+    (series,) = open_series([path])
+    with h5py.File(path) as file:
+        _, chunk = file["data"].id.read_direct_chunk((1, 0, 0))
+    assert series.frames[1].load().data == chunk
+
+
+def test_frames_never_written_read_as_hdf5_fills_them(tmp_path: Path) -> None:
+    path = write_stack(tmp_path / "run.h5", counts(1, 8, 9), "bitshuffle-lz4")
+    with h5py.File(path, "a") as file:
+        del file["data"]
+        file.create_dataset(
+            "data", (2, 8, 9), "u2", chunks=(1, 8, 9), compression=32008, compression_opts=(0, 2)
+        )
+    assert not read_all(path).any()
+
+
+def test_big_endian_pixels_become_native(tmp_path: Path) -> None:
+    frames = counts(2, 8, 9)
+    path = write_stack(tmp_path / "run.h5", frames.astype(">u2"), "bitshuffle-lz4")
+    np.testing.assert_array_equal(read_all(path), frames)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "entry/data/data",
+        "entry/data/data_000001",
+        "entry_1/data_1/data",
+        "entry_1/instrument_1/detector_1/data",
+        "somewhere/else",
+    ],
+)
+def test_frames_are_found_where_they_usually_lie(tmp_path: Path, place: str) -> None:
+    frames = counts(2, 8, 9)
+    path = write_hdf5(tmp_path / "run.cxi", **{place: frames, "entry/other": np.zeros(5)})
+    np.testing.assert_array_equal(read_all(path), frames)
+
+
+def test_two_stacks_need_a_choice(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "run.h5", a=counts(2, 8, 9), b__c=counts(3, 8, 9))
+    with pytest.raises(DataFileError, match=r"/a, /b/c; say which by appending '::/path"):
+        open_series([path])
+    assert read_all(f"{path}::/b/c").shape == (3, 8, 9)
+    with pytest.raises(DataFileError, match="no dataset at '/nowhere'"):
+        open_series([Path(f"{path}::/nowhere")])
+
+
+def _master(folder: Path, *lengths: int) -> Path:
+    for number, length in enumerate(lengths, start=1):
+        name = f"run_data_{number:06d}.h5"
+        write_stack(
+            folder / name, counts(length, 8, 9, seed=number), "bitshuffle-lz4", "entry/data/data"
+        )
+    path = folder / "run_master.h5"
+    with h5py.File(path, "w") as file:
+        for number in range(1, len(lengths) + 1):
+            link = h5py.ExternalLink(f"run_data_{number:06d}.h5", "/entry/data/data")
+            file[f"entry/data/data_{number:06d}"] = link
+    return path
+
+
+def test_master_joins_its_data_files_in_order(tmp_path: Path) -> None:
+    _master(tmp_path, 2, 3)
+    (series,) = open_series([tmp_path])  # the folder: data files are read through the master only
+    assert series.name == "run"
+    assert [frame.index for frame in series.frames] == [0, 1, 2, 3, 4]
+    expected = np.concatenate([counts(2, 8, 9, seed=1), counts(3, 8, 9, seed=2)])
+    np.testing.assert_array_equal(
+        np.stack([frame.load().whole() for frame in series.frames]), expected
+    )
+    assert series.frames[4].load().encoding == "bslz4"
+
+
+def test_master_without_its_data_file_names_the_remedy(tmp_path: Path) -> None:
+    path = _master(tmp_path, 2, 3)
+    (tmp_path / "run_data_000002.h5").unlink()
+    with pytest.raises(DataFileError, match="files it links to lie beside it"):
+        open_series([path])
+
+
+def test_virtual_dataset_without_its_file_is_no_series_of_zeros(tmp_path: Path) -> None:
+    source = write_hdf5(tmp_path / "part.h5", data=counts(2, 8, 9))
+    path = tmp_path / "whole.h5"
+    with h5py.File(path, "w") as file:
+        layout = h5py.VirtualLayout((2, 8, 9), "u2")
+        layout[:] = h5py.VirtualSource("part.h5", "data", (2, 8, 9))
+        file.create_virtual_dataset("data", layout)
+    np.testing.assert_array_equal(read_all(path), counts(2, 8, 9))
+    source.unlink()
+    with pytest.raises(DataFileError, match=r"made of 'part\.h5'"):
+        open_series([path])
+
+
+@pytest.mark.parametrize(
+    ("datasets", "message"),
+    [
+        ({}, "has none"),
+        ({"entry__data__data": np.zeros((0, 8, 9), "u2")}, "holds no frames yet"),
+        ({"entry__data__data": np.zeros(5)}, "1 dimensions"),
+        ({"entry__data__data": np.zeros((2, 3, 4), "c8")}, "are no frame"),
+        (
+            {"entry__data__data": counts(2, 8, 9), "entry__truth__hit": np.zeros(3, "i1")},
+            r"shape \(3,\) for 2 frames",
+        ),
+        (
+            {"entry__data__data_1": counts(1, 8, 9), "entry__data__data_2": counts(1, 8, 8)},
+            "differ in shape or dtype",
+        ),
+    ],
+)
+def test_files_without_usable_frames(
+    tmp_path: Path, datasets: dict[str, object], message: str
+) -> None:
+    path = write_hdf5(tmp_path / "run.h5", **datasets)
+    with pytest.raises(DataFileError, match=message):
+        open_series([path])
+
+
+@pytest.mark.parametrize("keep", [0, 10, 600, 0.5, 0.99])
+def test_cut_file(tmp_path: Path, keep: float) -> None:
+    path = write_stack(tmp_path / "run.h5", counts(3, 50, 60), "bitshuffle-lz4")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if keep < 1 else int(keep)])
+    with pytest.raises(DataFileError, match=r"run\.h5: HDF5 cannot read it"):
+        open_series([path])
+
+
+def test_damage_in_a_filtered_chunk_shows_on_load(tmp_path: Path) -> None:
+    path = write_stack(tmp_path / "run.h5", counts(1, 50, 60), "gzip-shuffle")
+    with h5py.File(path) as file:
+        where = file["data"].id.get_chunk_info_by_coord((0, 0, 0))
+    data = bytearray(path.read_bytes())
+    data[where.byte_offset : where.byte_offset + where.size] = bytes(where.size)
+    path.write_bytes(data)
+    (series,) = open_series([path])
+    with pytest.raises(DataFileError, match=r"run\.h5: HDF5 cannot read it"):
+        series.frames[0].load()
+
+
+def test_a_single_frame_dataset(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "one.h5", entry__data__data=counts(8, 9))
+    np.testing.assert_array_equal(read_all(path), counts(1, 8, 9)[0][None])
+
+
+def test_detector_in_units_of_the_file(tmp_path: Path) -> None:
+    mask = np.zeros((8, 9), "u4")
+    mask[2, 3] = 16
+    path = write_hdf5(
+        tmp_path / "run_master.h5",
+        entry__data__data=counts(2, 8, 9),
+        entry__instrument__detector__beam_center_x=4.5,
+        entry__instrument__detector__beam_center_y=0.0,
+        entry__instrument__detector__x_pixel_size=75e-6,
+        entry__instrument__detector__detector_distance=[0.15],
+        entry__instrument__detector__detectorSpecific__pixel_mask=mask,
+        entry__instrument__detector__detectorSpecific__countrate_correction_count_cutoff=9999,
+        entry__instrument__beam__incident_wavelength=0.1,
+    )
+    with h5py.File(path, "a") as file:
+        file["entry/instrument/beam/incident_wavelength"].attrs["units"] = "nm"
+    (series,) = open_series([path])
+    detector = series.detector
+    assert detector.shape == (8, 9)
+    assert detector.mask is not None
+    assert np.argwhere(detector.mask).tolist() == [[2, 3]]
+    assert detector.beam_x_px == 4.5
+    assert detector.beam_y_px is None  # 0 is DECTRIS for "nobody said"
+    assert detector.pixel_x_mm == pytest.approx(0.075)
+    assert detector.distance_mm == pytest.approx(150)
+    assert detector.wavelength_angstrom == pytest.approx(1)
+    assert detector.saturation == 9999
+    with h5py.File(path, "a") as file:
+        file["entry/instrument/beam/incident_wavelength"].attrs["units"] = "furlong"
+    with pytest.raises(DataFileError, match="is in 'furlong'; known units"):
+        open_series([path])

@@ -1,0 +1,125 @@
+import bz2
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fabio.cbfimage import CbfImage
+from fabio.edfimage import EdfImage
+from fabio.tifimage import TifImage
+
+from hitfinder.dataset.series import open_series
+from hitfinder.errors import DataFileError
+from tests.dataset.files import counts, read_all
+
+WRITERS: dict[str, Any] = {
+    ".cbf": lambda pixels: CbfImage(data=pixels.astype(np.int32)),
+    ".tif": lambda pixels: TifImage(data=pixels),
+    ".edf": lambda pixels: EdfImage(data=pixels),
+}
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".bz2": bz2.compress}
+
+
+def _write(path: Path, pixels: Any) -> Path:
+    WRITERS[path.suffix](pixels).write(str(path))
+    return path
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("packed", ["", ".gz", ".bz2"])
+def test_formats_and_compressions(tmp_path: Path, suffix: str, packed: str) -> None:
+    pixels = counts(40, 50)
+    path = _write(tmp_path / f"a{suffix}", pixels)
+    if packed:
+        path = tmp_path / f"a{suffix}{packed}"
+        path.write_bytes(COMPRESS[packed]((tmp_path / f"a{suffix}").read_bytes()))
+    np.testing.assert_array_equal(read_all(path)[0], pixels)
+
+
+def test_frames_of_an_edf(tmp_path: Path) -> None:
+    pixels = counts(3, 20, 30)
+    image = EdfImage(data=pixels[0])
+    for frame in pixels[1:]:
+        image.append_frame(data=frame)
+    image.write(str(tmp_path / "a.edf"))
+    np.testing.assert_array_equal(read_all(tmp_path / "a.edf"), pixels)
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.3, 0.6])
+def test_cut_images(tmp_path: Path, suffix: str, keep: float) -> None:
+    path = _write(tmp_path / f"a{suffix}", counts(100, 100))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if keep < 1 else int(keep)])
+    with pytest.raises(DataFileError, match=f"a{suffix}: is "):
+        read_all(path)
+
+
+@pytest.mark.parametrize("packed", [".gz", ".bz2"])
+def test_cut_compression(tmp_path: Path, packed: str) -> None:
+    raw = _write(tmp_path / "a.edf", counts(100, 100)).read_bytes()
+    data = COMPRESS[packed](raw)
+    path = tmp_path / f"a.edf{packed}"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataFileError, match="compressed stream is cut short"):
+        read_all(path)
+    path.write_bytes(b"no such thing")
+    with pytest.raises(DataFileError, match="cannot be read"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("suffix", [".cbf", ".tif", ".edf", ".mccd", ".kcd", ".img"])
+def test_noise_is_no_image(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(np.random.default_rng(5).bytes(5000))
+    with pytest.raises(DataFileError, match=f"a{suffix}: is no readable image"):
+        open_series([path])
+
+
+def test_files_of_one_frame_join_while_they_are_alike(tmp_path: Path) -> None:
+    for name, shape in (("a1", (8, 9)), ("a2", (8, 9)), ("b1", (9, 9)), ("c1", (8, 9))):
+        np.save(tmp_path / f"{name}.npy", counts(*shape))
+    np.save(tmp_path / "c2.npy", counts(2, 1, 8, 9))
+    series = open_series([tmp_path])
+    assert [(one.name, len(one.frames)) for one in series] == [
+        ("a1", 2),
+        ("b1", 1),
+        ("c1", 1),
+        ("c2", 2),
+    ]
+
+
+def test_paths_that_hold_nothing(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no data")
+    with pytest.raises(DataFileError, match="holds no data files"):
+        open_series([tmp_path])
+    with pytest.raises(DataFileError, match="no such file"):
+        open_series([tmp_path / "gone.cbf"])
+    with pytest.raises(DataFileError, match=r"suffix '\.txt' is not known"):
+        open_series([tmp_path / "notes.txt"])
+    _write(tmp_path / "a.tif", counts(8, 9))
+    with pytest.raises(DataFileError, match="takes nothing after '::'"):
+        open_series([Path(f"{tmp_path / 'a.tif'}::frames")])
+
+
+def test_a_cbf_says_what_its_detector_is(tmp_path: Path) -> None:
+    pixels = counts(8, 9).astype(np.int32)
+    pixels[3, 4] = -1
+    text = "# Count_cutoff 5000 counts\r\n# Pixel_size 172e-6 m x 173e-6 m\r\n"
+    text += "# Wavelength 0.97 A\r\n# Detector_distance 0.35 m\r\n# Beam_xy (4.25, 5.5) pixels\r\n"
+    image = CbfImage(data=pixels, header={"_array_data.header_contents": text})
+    image.write(str(tmp_path / "a.cbf"))
+    (series,) = open_series([tmp_path / "a.cbf"])
+    detector = series.detector
+    assert detector.mask is not None
+    assert np.argwhere(detector.mask).tolist() == [[3, 4]]
+    assert (detector.saturation, detector.underload) == (5000, 0)
+    assert (detector.beam_x_px, detector.beam_y_px) == (4.25, 5.5)
+    assert detector.pixel_x_mm == pytest.approx(0.172)
+    assert detector.pixel_y_mm == pytest.approx(0.173)
+    assert detector.distance_mm == pytest.approx(350)
+    assert detector.wavelength_angstrom == pytest.approx(0.97)

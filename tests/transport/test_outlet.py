@@ -1,0 +1,92 @@
+"""Stall rules, and messages that wait on disk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from hitfinder.frame import Part
+from hitfinder.transport.outlet import Offered, Outlet
+from hitfinder.transport.spill import Spill
+
+
+class Socket:
+    """Takes messages while `flows`."""
+
+    def __init__(self) -> None:
+        self.flows = True
+        self.taken: list[tuple[bytes, ...]] = []
+
+    def open(self) -> None: ...
+
+    def close(self, linger_ms: int) -> None: ...
+
+    def connection_changes(self) -> list[str]:
+        return []
+
+    def offer(self, parts: Sequence[Part]) -> bool:
+        if self.flows:
+            self.taken.append(tuple(bytes(part) for part in parts))
+        return self.flows
+
+
+def spilling(socket: Socket, folder: Path, max_bytes: int = 10_000) -> Outlet:
+    outlet = Outlet(socket, "spill", Spill(folder, max_bytes))
+    outlet.open()
+    return outlet
+
+
+@pytest.mark.parametrize(
+    ("rule", "answer"), [("backpressure", Offered.STALLED), ("drop", Offered.DROPPED)]
+)
+def test_rules_without_a_disk(rule: Literal["backpressure", "drop"], answer: Offered) -> None:
+    socket = Socket()
+    outlet = Outlet(socket, rule)
+    assert outlet.offer((b"1",)) is Offered.SENT
+    socket.flows = False
+    assert outlet.offer((b"2",)) is answer
+    assert socket.taken == [(b"1",)]
+
+
+def test_spilled_messages_follow_in_order(tmp_path: Path) -> None:
+    socket = Socket()
+    outlet = spilling(socket, tmp_path)
+    socket.flows = False
+    assert [outlet.offer((b"a", b"", b"%d" % n)) for n in range(20)] == [Offered.SPILLED] * 20
+    assert outlet.waiting_bytes > 0
+    socket.flows = True
+    # The backlog is sent in bounded steps, and what comes meanwhile queues behind it.
+    assert outlet.offer((b"a", b"", b"20")) is Offered.SPILLED
+    while outlet.catch_up():
+        pass
+    assert outlet.offer((b"a", b"", b"21")) is Offered.SENT
+    assert socket.taken == [(b"a", b"", b"%d" % n) for n in range(22)]
+    assert outlet.waiting_bytes == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_beyond_its_bound_a_spill_drops(tmp_path: Path) -> None:
+    socket = Socket()
+    outlet = spilling(socket, tmp_path, max_bytes=2000)
+    socket.flows = False
+    answers = [outlet.offer((bytes(900),)) for _ in range(4)]
+    assert answers == [Offered.SPILLED, Offered.SPILLED, Offered.DROPPED, Offered.DROPPED]
+
+
+def test_messages_of_an_earlier_life_are_sent_first(tmp_path: Path) -> None:
+    socket = Socket()
+    socket.flows = False
+    spilling(socket, tmp_path).offer((b"earlier",))
+    (tmp_path / "000000000007.partial").write_bytes(b"half a mess")
+    socket.flows = True
+    assert spilling(socket, tmp_path).offer((b"later",)) is Offered.SENT
+    assert socket.taken == [(b"earlier",), (b"later",)]
+
+
+def test_a_disk_that_refuses_drops(tmp_path: Path) -> None:
+    socket = Socket()
+    outlet = spilling(socket, tmp_path / "gone")
+    socket.flows = False
+    (tmp_path / "gone").rmdir()
+    assert outlet.offer((b"1",)) is Offered.DROPPED
