@@ -13,6 +13,7 @@ import zlib
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ _NUMPY_ERRORS = (
     KeyError,  # no such array in the .npz
     NotImplementedError,  # a compression that zipfile does not know
     OSError,
+    SyntaxError,  # a damaged header, which numpy reads as Python literals
+    TokenError,
     ValueError,  # bad header, too short for its shape, or objects
     zipfile.BadZipFile,
     zlib.error,

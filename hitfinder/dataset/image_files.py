@@ -36,6 +36,8 @@ _FABIO_ERRORS = (
     struct.error,
 )
 
+_CBF_MAGIC = b"###CBF"
+_CBF_BINARY = b"\x0c\x1a\x04\xd5"  # the pixels follow it
 _CBF_HEADER_BYTES = 65536
 _CBF_SIZE = re.compile(
     rb"X-Binary-Element-Type:\s*\"(?P<type>[^\"]+)\".*?"
@@ -130,6 +132,8 @@ def _open(path: Path) -> Any:
     import fabio.fabioutils
 
     data = read_bytes(path)
+    if data.startswith(_CBF_MAGIC) and _CBF_BINARY not in data:
+        raise _unreadable(path, "no pixels in it")  # fabio would look for them for ever
     try:
         # fabio's own BytesIO: plain ones lack the lock that its EDF reader takes
         return fabio.open(fabio.fabioutils.BytesIO(data, path.name, "rb"))

@@ -31,7 +31,7 @@ class RegionSettings(Settings):
     """[region]: which pixels of a frame the model sees."""
 
     kind: Literal["center", "whole", "box"] = "center"
-    """`center`: a box around the middle; `whole`: all there is; `box`: a box at `top` and `left`."""
+    """`center`: around the middle; `whole`: all there is; `box`: at `top` and `left`."""
     around: Literal["image", "beam"] = "image"
     """What `center` means: the middle of the image, or the beam, where the detector tells."""
     rows: int = Field(default=350, ge=1, le=FURTHEST)

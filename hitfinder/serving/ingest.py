@@ -120,5 +120,6 @@ class Ingest:
     def _watch_connections(self) -> None:
         for change in self._source.connection_changes():
             self._peers += 1 if change == "connected" else -1
-            self._reports.add(change, f"input {change}; senders connected now: {self._peers}")
+            level = logging.INFO if change == "connected" else logging.WARNING
+            self._reports.add(f"input {change}", f"senders now: {self._peers}", level)
         self._metrics.peers.labels("input").set(self._peers)

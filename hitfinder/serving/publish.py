@@ -30,6 +30,9 @@ WAIT_S = 0.02
 
 BEAT_NS = 1_000_000_000
 FLUSH_NS = 400_000_000
+STALL_NS = 1_000_000_000
+"""An output that takes nothing for this long is told as stalled."""
+
 RATE_OVER = 1000
 """Frames that the hit rate is taken over."""
 
@@ -103,6 +106,7 @@ class Publish:
         self._front: Passage | None = None
         self._to_send: deque[str] = deque()
         self._stalled_since_ns: dict[str, int] = {}
+        self._told_stalled: set[str] = set()
         self._peers = dict.fromkeys(streams, 0)
         self._recent: deque[bool] = deque(maxlen=RATE_OVER)
         self._sequence = 0
@@ -260,26 +264,33 @@ class Publish:
             Offered.DROPPED: self._metrics.dropped,
         }[offered]
         counter.labels(stream).inc()
+        if offered is Offered.DROPPED:
+            text = f"{stream} frames dropped: their receiver is too slow or gone"
+            self._log.warning(f"dropped {stream}", text, self._clock())
         self.forwarded[stream] += offered is Offered.SENT
         self.dropped[stream] += offered is Offered.DROPPED
         self.spilled[stream] += offered is Offered.SPILLED
 
     def _watch_stall(self, stream: str, offered: Offered) -> None:
-        """Tell when a receiver stops taking messages, and when it takes them again."""
-        held_up = offered is not Offered.SENT
+        """Tell when a receiver has not taken messages for a while, and when it takes them again.
+
+        Shorter stalls are the sockets' daily life.
+        """
         since_ns = self._stalled_since_ns.get(stream)
         now_ns = self._clock()
-        if held_up and since_ns is None:
+        if offered is Offered.SENT:
+            if since_ns is not None:
+                del self._stalled_since_ns[stream]
+                self._metrics.stalled.labels(stream).set(0)
+            if stream in self._told_stalled:
+                self._told_stalled.discard(stream)
+                self._reports.add("output flows", f"{stream} frames are taken again")
+        elif since_ns is None:
             self._stalled_since_ns[stream] = now_ns
+        elif now_ns - since_ns > STALL_NS and stream not in self._told_stalled:
+            self._told_stalled.add(stream)
             self._metrics.stalled.labels(stream).set(1)
             self._reports.add("output stalled", f"nobody takes {stream} frames: {_RULES[offered]}")
-        elif not held_up and since_ns is not None:
-            del self._stalled_since_ns[stream]
-            self._metrics.stalled.labels(stream).set(0)
-            seconds = (now_ns - since_ns) / 1e9
-            self._reports.add(
-                "output flows", f"{stream} frames are taken again after {seconds:.1f} s"
-            )
 
     def _keep_time(self) -> None:
         now_ns = self._clock()
@@ -316,9 +327,8 @@ class Publish:
             self._metrics.spill_bytes.labels(name).set(stream.waiting_bytes)
             for change in stream.connection_changes():
                 self._peers[name] += 1 if change == "connected" else -1
-                self._reports.add(
-                    f"{name} {change}", f"receivers connected now: {self._peers[name]}"
-                )
+                level = logging.INFO if change == "connected" else logging.WARNING
+                self._reports.add(f"{name} {change}", f"receivers now: {self._peers[name]}", level)
             self._metrics.peers.labels(name).set(self._peers[name])
 
 

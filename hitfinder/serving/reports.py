@@ -16,9 +16,9 @@ class Reports:
         self._logger = logging.getLogger("hitfinder")
         self._waiting: deque[tuple[str, str, int]] = deque(maxlen=1000)
 
-    def add(self, kind: str, text: str) -> None:
+    def add(self, kind: str, text: str, level: int = logging.WARNING) -> None:
         """`kind` is one of a few fixed phrases, `text` a line for a person."""
-        self._logger.warning("%s: %s", kind, text)
+        self._logger.log(level, "%s: %s", kind, text)
         self._waiting.append((kind, text, self._clock()))
 
     def collect(self) -> Iterator[tuple[str, str, int]]:

@@ -84,7 +84,7 @@ class FakeVerdicts:
 
 
 class FakeModel:
-    """Scores a frame by its first pixel, so that a test chooses the score. `broken` makes it fail."""
+    """Scores a frame by its first pixel, so that a test chooses; `broken` makes it fail."""
 
     def __init__(self) -> None:
         self.broken = False

@@ -32,6 +32,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {path.suffix: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.filterwarnings("ignore")  # numpy and Pillow also warn of what they then refuse
 @settings(max_examples=int(os.environ.get("DAMAGE_EXAMPLES", "40")), deadline=None)
 @given(
     suffix=st.sampled_from([".cbf", ".tif", ".edf", ".npy", ".npz"]),

@@ -1,0 +1,47 @@
+# make demo    see frames judged live on this machine
+# make test    lint, types, contracts between the rooms, tests
+# Both set up a virtual environment in .venv first, from the pinned versions in requirements.lock.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+INPUTS := pyproject.toml requirements.lock hitfinder/__init__.py
+
+.PHONY: demo test lint docs lock clean
+
+demo: .venv/installed
+	@$(BIN)/hitfinder demo
+
+test: .venv/installed-dev lint
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+docs: .venv/installed-dev
+	$(BIN)/python -m hitfinder.commands.reference docs/reference
+
+lock: .venv/bin/python
+	$(PIP) uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+		--no-emit-index-url --custom-compile-command "make lock" -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "hitfinder needs Python 3.11 or newer: apt install python3 python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "no venv module: apt install python3-venv"; exit 1; }
+
+.venv/installed: .venv/bin/python $(INPUTS)
+	@echo "setting up .venv (once; about 400 MB)"
+	$(PIP) -c requirements.lock -e .
+	@touch $@
+
+.venv/installed-dev: .venv/bin/python $(INPUTS)
+	$(PIP) -c requirements.lock -e '.[dev]'
+	@touch $@

@@ -1,0 +1,142 @@
+"""A pipeline of fakes that is stepped by hand: no threads, no sockets, no real time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hitfinder.errors import BadMessageError
+from hitfinder.frame import (
+    Event,
+    Frame,
+    Part,
+    Passed,
+    Payload,
+    SeriesEnded,
+    SeriesStarted,
+    array_payload,
+)
+from hitfinder.ledger.store import Ledger
+from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.ingest import Ingest
+from hitfinder.serving.judge import Judge, Plan
+from hitfinder.serving.line import Line
+from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.publish import JudgedBy, Publish
+from hitfinder.serving.reports import Reports
+from hitfinder.testing.fakes import (
+    FakeClock,
+    FakeModel,
+    FakeSource,
+    FakeStream,
+    FakeVerdicts,
+    whole_frame,
+)
+from hitfinder.wire.verdicts import Heartbeat, VerdictMessage, decode
+
+DEADLINE_MS = 100.0
+WAIT_MS = 2.0
+HIT, MISS = 90, 10
+
+
+class EventDecoder:
+    """Looks events up by the first byte string of a message."""
+
+    def __init__(self) -> None:
+        self.events: dict[bytes, Event] = {}
+
+    def decode(self, parts: Sequence[Part], arrival_ns: int) -> Event:
+        event = self.events[bytes(parts[0])]
+        if isinstance(event, Passed) and event.kind == "broken":
+            raise BadMessageError("header", "made to be broken")
+        if isinstance(event, Frame):
+            return Frame(series=event.series, number=event.number, payload=event.payload,
+                         arrival_ns=arrival_ns, parts=event.parts)  # fmt: skip
+        return event
+
+
+class Bench:
+    """Everything around one line; `feed` puts messages in, `run` steps until nothing moves."""
+
+    def __init__(
+        self, folder: Path, *, max_bytes: int = 10_000, judge_bytes: int = 5_000,
+        batch_size: int = 4, vetoed_share: float = 1.0, plan: Plan = whole_frame,
+        streams: Sequence[str] = ("kept", "vetoed"),
+    ) -> None:  # fmt: skip
+        self.clock = FakeClock()
+        self.source = FakeSource()
+        self.decoder = EventDecoder()
+        self.model = FakeModel()
+        self.verdict_sink = FakeVerdicts()
+        self.kept, self.vetoed = FakeStream(), FakeStream()
+        self.line = Line(max_bytes)
+        self.backlog = Backlog(judge_bytes)
+        self.metrics = Metrics()
+        self.metrics.watch_line(self.line.counts)
+        self.reports = Reports(self.clock)
+        self.ledger_path = folder / "ledger.sqlite"
+        self.ledger = Ledger(self.ledger_path, model="fake", wall_ns=lambda now_ns: now_ns)
+        self.ledger.open(self.clock())
+        deadline_ns = int(DEADLINE_MS * 1e6)
+        self.ingest = Ingest(
+            source=self.source, decoder=self.decoder, line=self.line, backlog=self.backlog,
+            metrics=self.metrics, clock=self.clock, reports=self.reports,
+        )  # fmt: skip
+        self.judge = Judge(
+            line=self.line, backlog=self.backlog, model=self.model, threshold=0.5, plan=plan,
+            batch_size=batch_size, wait_ns=int(WAIT_MS * 1e6), deadline_ns=deadline_ns,
+            metrics=self.metrics, clock=self.clock, reports=self.reports,
+        )  # fmt: skip
+        self.publish = Publish(
+            line=self.line, verdicts=self.verdict_sink,
+            streams={n: {"kept": self.kept, "vetoed": self.vetoed}[n] for n in streams},
+            vetoed_share=vetoed_share, ledger=self.ledger,
+            judged_by=JudgedBy(model="fake", threshold=0.5), deadline_ns=deadline_ns,
+            metrics=self.metrics, clock=self.clock, reports=self.reports,
+        )  # fmt: skip
+
+    def feed(self, *events: Event) -> None:
+        for event in events:
+            self.decoder.events[bytes(event.parts[0])] = event
+            self.source.messages.append(event.parts)
+            assert self.ingest.step(0)
+
+    def settle(self) -> None:
+        """Let the batch close and judge everything."""
+        while len(self.backlog):
+            self.judge.step()
+        self.clock.pass_ms(WAIT_MS)
+        while not self.judge.idle:
+            self.judge.step()
+
+    def publish_all(self) -> None:
+        while self.publish.step():
+            pass
+
+    def run(self) -> None:
+        self.settle()
+        self.publish_all()
+
+    def verdicts(self) -> list[VerdictMessage]:
+        messages = [decode(part) for part in self.verdict_sink.taken]
+        return [message for message in messages if isinstance(message, VerdictMessage)]
+
+    def beats(self) -> list[Heartbeat]:
+        messages = [decode(part) for part in self.verdict_sink.taken]
+        return [message for message in messages if isinstance(message, Heartbeat)]
+
+
+def frame(
+    number: int, value: int = HIT, series: str = "1", payload: Payload | None = None
+) -> Frame:
+    pixels = array_payload(np.full((4, 4), value, np.uint16)) if payload is None else payload
+    name = f"frame {series}/{number}".encode()
+    return Frame(series=series, number=number, payload=pixels, parts=(name, bytes(100)))
+
+
+def start(series: str = "1", announced: int | None = None) -> SeriesStarted:
+    return SeriesStarted(series=series, announced=announced, parts=(f"start {series}".encode(),))
+
+
+def end(series: str = "1") -> SeriesEnded:
+    return SeriesEnded(series=series, parts=(f"end {series}".encode(),))

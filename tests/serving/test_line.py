@@ -1,0 +1,131 @@
+"""The line keeps order, a byte bound, and counts that balance at every moment."""
+
+import threading
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hitfinder.frame import Frame, Payload, SeriesEnded, array_payload
+from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.line import InFlight, Line, LineCounts, Mark
+from hitfinder.verdict import Outcome, Reason, Verdict
+
+PIXELS: Payload = array_payload(np.zeros((2, 2), np.uint16))
+
+
+def in_flight(number: int, size: int = 10) -> InFlight:
+    return InFlight(Frame(series="1", number=number, payload=PIXELS, parts=(bytes(size),)))
+
+
+def verdict(number: int, outcome: Outcome = Outcome.KEPT, reason: Reason | None = None) -> Verdict:
+    return Verdict(series="1", number=number, outcome=outcome, reason=reason)
+
+
+def balanced(counts: LineCounts) -> bool:
+    settled = counts.kept + counts.vetoed + sum(counts.unjudged.values())
+    return counts.received == settled + counts.in_flight
+
+
+def test_the_front_leaves_only_in_order_of_arrival() -> None:
+    line = Line(1000)
+    first, second = in_flight(0), in_flight(1)
+    line.enter(first, 0)
+    line.enter(second, 0)
+    line.settle(second, verdict(1))
+    assert line.front(0) is first
+    assert first.verdict is None
+    line.settle(first, verdict(0))
+    for expected in (first, second):
+        assert line.front(0) is expected
+        line.leave()
+    assert line.front(0) is None
+
+
+def test_a_full_line_takes_nothing_more_but_an_empty_one_takes_anything() -> None:
+    line = Line(100)
+    assert line.enter(in_flight(0, size=500), 0)
+    assert not line.enter(in_flight(1, size=1), 0)
+    line.leave()
+    assert line.enter(in_flight(1, size=60), 0)
+    assert not line.crowded
+    assert line.enter(in_flight(2, size=40), 0)
+    assert line.crowded
+
+
+def test_whoever_settles_first_wins() -> None:
+    line = Line(100)
+    passage = in_flight(0)
+    line.enter(passage, 0)
+    assert line.settle(passage, verdict(0, Outcome.UNJUDGED, Reason.DEADLINE))
+    assert not line.settle(passage, verdict(0))
+    assert passage.verdict is not None
+    assert passage.verdict.reason is Reason.DEADLINE
+    assert line.counts().kept == 0
+
+
+def test_the_front_is_told_as_soon_as_it_is_settled() -> None:
+    line = Line(100)
+    passage = in_flight(0)
+    line.enter(passage, 0)
+    seen: list[bool] = []
+    waiter = threading.Thread(target=lambda: seen.append(line.front(30) is passage))
+    waiter.start()
+    line.settle(passage, verdict(0))
+    waiter.join(10)
+    assert seen == [True]
+    assert passage.verdict is not None
+
+
+def test_marks_need_no_verdict_and_are_no_frames() -> None:
+    line = Line(100)
+    mark = Mark(SeriesEnded(series="1", parts=(b"end",)))
+    line.enter(mark, 0)
+    assert line.front(30) is mark
+    assert line.counts().received == 0
+
+
+@given(st.lists(st.sampled_from(["enter", "keep", "veto", "shed", "leave"]), max_size=60))
+def test_counts_balance_at_every_moment(actions: list[str]) -> None:
+    line = Line(100)
+    waiting: list[InFlight] = []
+    outcomes = {
+        "keep": verdict(0),
+        "veto": verdict(0, Outcome.VETOED),
+        "shed": verdict(0, Outcome.UNJUDGED, Reason.OVERLOAD),
+    }
+    for number, action in enumerate(actions):
+        passage = in_flight(number)
+        if action == "enter":
+            if line.enter(passage, 0):
+                waiting.append(passage)
+        elif action == "leave":
+            front = line.front(0)
+            if front is not None and front in waiting and front.verdict is not None:
+                waiting.remove(front)
+                line.leave()
+        elif waiting:
+            line.settle(waiting[number % len(waiting)], outcomes[action])
+        counts = line.counts()
+        assert balanced(counts)
+        assert counts.bytes == 10 * len(waiting) <= 100
+
+
+def test_a_backlog_is_bounded_and_forgets_what_went_on_without_it() -> None:
+    backlog, line = Backlog(25), Line(1000)
+    passages = [in_flight(number) for number in range(4)]
+    for passage in passages:
+        line.enter(passage, 0)
+    assert [backlog.put(passage) for passage in passages[:3]] == [True, True, False]
+    line.settle(passages[0], verdict(0, Outcome.UNJUDGED, Reason.DEADLINE))
+    assert backlog.put(passages[3])
+    assert backlog.take(9, 0) == [passages[1], passages[3]]
+    assert backlog.bytes == 0
+
+
+def test_a_full_backlog_still_takes_what_it_must_know() -> None:
+    backlog = Backlog(5)
+    assert backlog.put(in_flight(0))
+    assert not backlog.put(in_flight(1))
+    assert backlog.put(Mark(SeriesEnded(series="1")), always=True)
+    assert len(backlog) == 2
