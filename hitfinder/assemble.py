@@ -69,7 +69,9 @@ def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
     model = OnnxModel.load(artifact, device=settings.device, threads=settings.threads)
     threshold = model.card.threshold if settings.threshold is None else settings.threshold
     line = Line(config.pressure.max_in_flight_bytes)
-    backlog = Backlog(config.pressure.max_judge_queue_bytes)
+    deadline_ns = int(config.pressure.deadline_ms * NS_PER_MS)
+    # The other half is for the batch in hand, and for what the estimate does not foresee.
+    backlog = Backlog(config.pressure.max_judge_queue_bytes, deadline_ns // 2)
     metrics = Metrics()
     metrics.watch_line(line.counts)
     reports = Reports(clock)
@@ -81,7 +83,7 @@ def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
         plan=_plan(config.region, config.detector, folder),
         batch_size=config.batch.size,
         wait_ns=int(config.batch.wait_ms * NS_PER_MS),
-        deadline_ns=int(config.pressure.deadline_ms * NS_PER_MS),
+        deadline_ns=deadline_ns,
         metrics=metrics,
         clock=clock,
         reports=reports,

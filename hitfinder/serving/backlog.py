@@ -1,4 +1,9 @@
-"""What waits for the judge: a queue bounded in bytes, whose back never blocks."""
+"""What waits for the judge: a queue bounded in bytes and in time, whose back never blocks.
+
+In time, because a frame that will not be judged before its deadline had better go on at once:
+a queue that is filled to its deadline makes the judge work on frames that then come too late.
+The judge says what a frame costs (`told_cost`); the queue takes what it can do in `max_wait_ns`.
+"""
 
 import threading
 from collections import deque
@@ -10,8 +15,10 @@ from hitfinder.serving.line import InFlight, Passage
 class Backlog:
     """Frames and series starts in order of arrival. Safe to use from several threads."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, max_wait_ns: int) -> None:
         self._max_bytes = max_bytes
+        self._max_wait_ns = max_wait_ns
+        self.cost_ns = 0.0
         self._waiting: deque[Passage] = deque()
         self._changed = threading.Condition()
         self.bytes = 0
@@ -37,8 +44,15 @@ class Backlog:
             self.bytes -= sum(nbytes(passage.parts) for passage in taken)
             return taken
 
+    def told_cost(self, cost_ns: float) -> None:
+        """What judging one frame took of late; a running mean over some ten batches."""
+        self.cost_ns += (cost_ns - self.cost_ns) * (0.1 if self.cost_ns else 1.0)
+
     def _full(self, size: int) -> bool:
-        return bool(self._waiting) and self.bytes + size > self._max_bytes
+        if not self._waiting:
+            return False
+        wait_ns = (len(self._waiting) + 1) * self.cost_ns
+        return self.bytes + size > self._max_bytes or wait_ns > self._max_wait_ns
 
     def _forget_settled(self) -> None:
         """A judge that hangs must not keep frames in memory that went on without it."""

@@ -103,10 +103,17 @@ class Judge:
         limit = max(1, min(self._batch_size, MAX_BATCH_PIXELS // (rows * cols)))
         sizes = [size for size in BATCH_SIZES if size <= padded_size(limit)]
         if self._buffer.shape != (sizes[-1], rows, cols):
-            self._model.warm([(size, rows, cols) for size in sizes])
+            self._warm([(size, rows, cols) for size in sizes])
             self._buffer = np.empty((sizes[-1], rows, cols), np.float32)
             self._batcher = Batcher[InFlight](size=limit, wait_ns=self._wait_ns)
         self._reader, self._payload_shape = reader, payload_shape
+
+    def _warm(self, shapes: list[tuple[int, int, int]]) -> None:
+        for shape in shapes:
+            started_ns = self._clock()
+            self._model.warm([shape])
+            # A first idea of what a frame costs, so that a burst does not have to teach it.
+            self._backlog.told_cost((self._clock() - started_ns) / shape[0])
 
     def step(self) -> bool:
         """Take what waits, and judge a batch if one is ready; False when nothing was done."""
@@ -151,7 +158,7 @@ class Judge:
             return
         now_ns = self._clock()
         waited_ns = now_ns - passage.frame.arrival_ns
-        if waited_ns > self._deadline_ns:
+        if waited_ns + self._backlog.cost_ns > self._deadline_ns:
             self._settle(passage, Reason.DEADLINE)
             return
         self._metrics.stage_seconds.labels("queue").observe(waited_ns / 1e9)
@@ -186,6 +193,7 @@ class Judge:
         self._metrics.stage_seconds.labels("read_region").observe((read_ns - started_ns) / 1e9)
         self._metrics.stage_seconds.labels("score").observe((scored_ns - read_ns) / 1e9)
         self._metrics.batch_size.observe(len(ready))
+        self._backlog.told_cost((scored_ns - started_ns) / len(ready))
         for passage, score in zip(ready, scores[: len(ready)].tolist(), strict=True):
             if np.isfinite(score):
                 self._settle(passage, None, score)

@@ -58,8 +58,10 @@ def frames(draw: st.DrawFn) -> NDArray[Any]:
     if dtype.kind == "f":
         special = np.array([np.nan, np.inf, -np.inf, -3.5, 0.0, 7.25, 100.0])
     else:
-        info = np.iinfo(dtype)
-        special = np.array([info.min, 0, 1, 7, 100, info.max - 1, info.max], dtype)
+        bits = 8 * dtype.itemsize
+        least = 0 if dtype.kind == "u" else -(2 ** (bits - 1))
+        most = least + 2**bits - 1
+        special = np.array([least, 0, 1, 7, 100, most - 1, most], dtype)
     return rng.choice(special, size=shape).astype(dtype)
 
 

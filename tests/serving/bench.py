@@ -70,14 +70,14 @@ class Bench:
         self.verdict_sink = FakeVerdicts()
         self.kept, self.vetoed = FakeStream(), FakeStream()
         self.line = Line(max_bytes)
-        self.backlog = Backlog(judge_bytes)
+        deadline_ns = int(DEADLINE_MS * 1e6)
+        self.backlog = Backlog(judge_bytes, deadline_ns // 2)
         self.metrics = Metrics()
         self.metrics.watch_line(self.line.counts)
         self.reports = Reports(self.clock)
         self.ledger_path = folder / "ledger.sqlite"
         self.ledger = Ledger(self.ledger_path, model="fake", wall_ns=lambda now_ns: now_ns)
         self.ledger.open(self.clock())
-        deadline_ns = int(DEADLINE_MS * 1e6)
         self.ingest = Ingest(
             source=self.source, decoder=self.decoder, line=self.line, backlog=self.backlog,
             metrics=self.metrics, clock=self.clock, reports=self.reports,

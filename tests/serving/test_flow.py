@@ -45,9 +45,8 @@ def test_hits_are_kept_and_misses_vetoed_verbatim_with_start_and_end(bench: Benc
     assert (second.sequence, second.threshold) == (2, 0.5)
 
 
-def test_frames_leave_in_order_of_arrival_however_they_were_settled(bench: Bench) -> None:
-    bench.backlog = bench.ingest._backlog = type(bench.backlog)(250)
-    bench.judge._backlog = bench.backlog
+def test_frames_leave_in_order_of_arrival_however_they_were_settled(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, judge_bytes=250)
     bench.feed(start(), *(frame(number, MISS if number % 2 else HIT) for number in range(6)))
     # The judge's queue holds two frames; the others are settled at once, and wait for them.
     bench.publish_all()

@@ -112,7 +112,7 @@ def test_counts_balance_at_every_moment(actions: list[str]) -> None:
 
 
 def test_a_backlog_is_bounded_and_forgets_what_went_on_without_it() -> None:
-    backlog, line = Backlog(25), Line(1000)
+    backlog, line = Backlog(25, 10**9), Line(1000)
     passages = [in_flight(number) for number in range(4)]
     for passage in passages:
         line.enter(passage, 0)
@@ -124,8 +124,19 @@ def test_a_backlog_is_bounded_and_forgets_what_went_on_without_it() -> None:
 
 
 def test_a_full_backlog_still_takes_what_it_must_know() -> None:
-    backlog = Backlog(5)
+    backlog = Backlog(5, 10**9)
     assert backlog.put(in_flight(0))
     assert not backlog.put(in_flight(1))
     assert backlog.put(Mark(SeriesEnded(series="1")), always=True)
     assert len(backlog) == 2
+
+
+def test_a_backlog_takes_only_what_can_be_judged_in_its_time() -> None:
+    backlog = Backlog(10**6, max_wait_ns=100)
+    backlog.told_cost(30)
+    assert [backlog.put(in_flight(number)) for number in range(5)] == [True] * 3 + [False] * 2
+    # However slow the model: one frame is always tried, or nothing would ever tell it is quicker.
+    backlog.take(3, 0)
+    backlog.told_cost(10_000)
+    assert backlog.put(in_flight(5))
+    assert not backlog.put(in_flight(6))

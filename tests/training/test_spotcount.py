@@ -82,19 +82,20 @@ def test_spot_map_shows_where(model: OnnxModel, rng: Rng) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "difference"),
     [
-        lambda x: x * 1000,
-        lambda x: x * 1e-4,
-        lambda x: x + 500,
-        lambda x: 25 * x - 3000,
-        lambda x: x[:, ::-1],
-        lambda x: x.T,
+        (lambda x: x * 1000, 0),
+        (lambda x: x * 1e-4, 0),
+        (lambda x: x + 500, 0),
+        (lambda x: 25 * x - 3000, 0),
+        # The cells' borders fall elsewhere: spots near each other may be one or two.
+        (lambda x: x[:, ::-1], 4),
+        (lambda x: x.T, 4),
     ],
     ids=["gain", "small gain", "offset", "gain and offset", "mirror", "transpose"],
 )
 def test_units_and_orientation_do_not_matter(
-    model: OnnxModel, rng: Rng, change: Callable[[Pixels], Pixels]
+    model: OnnxModel, rng: Rng, change: Callable[[Pixels], Pixels], difference: int
 ) -> None:
     hit = poisson(with_spots(background(2.0), rng, 30, snr=8.0, width_px=1.2), rng)
     miss = poisson(background(2.0), rng)
@@ -102,7 +103,7 @@ def test_units_and_orientation_do_not_matter(
         model.outputs(np.stack(pair).astype(np.float32))["count"]
         for pair in ((hit, miss), (change(hit), change(miss)))
     )
-    np.testing.assert_allclose(changed, plain, atol=2)
+    np.testing.assert_allclose(changed, plain, atol=difference)
 
 
 def gaussian_steps(rng: Rng) -> Pixels:
@@ -129,7 +130,7 @@ def smoothed_noise(rng: Rng) -> Pixels:
     """Neighbouring pixels vary together, as behind a camera's fibre optics."""
     noise = rng.normal(100, 20, (877, 877))
     for axis in (0, 1):
-        noise = sum(np.roll(noise, shift, axis) for shift in (-1, 0, 1)) / 3
+        noise = (np.roll(noise, -1, axis) + noise + np.roll(noise, 1, axis)) / 3
     return noise.astype(np.float32)
 
 

@@ -4,18 +4,17 @@ import bz2
 import gzip
 from pathlib import Path
 
-import bitshuffle
 import cbor2
 import fabio
-import imagecodecs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hitfinder.frame import Detector, array_payload
+from hitfinder.frame import Detector, Payload, array_payload
 from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.inference.model_card import shipped_models
 from hitfinder.inference.onnx_model import OnnxModel
+from hitfinder.wire.compression import CODECS
 
 COUNTING = Detector(saturation=1e6, underload=0.0)
 INTEGRATING = Detector()
@@ -26,12 +25,23 @@ def model() -> OnnxModel:
     return OnnxModel.load(shipped_models() / "spotcount", "cpu")
 
 
-def score(model: OnnxModel, frame: NDArray[np.generic], detector: Detector) -> float:
+def score(model: OnnxModel, frame: NDArray[np.generic] | Payload, detector: Detector) -> float:
     """The score of a whole frame, read as the service reads it."""
-    reader = plan_region(RegionSettings(kind="whole"), frame.shape, detector, None)
+    payload = frame if isinstance(frame, Payload) else array_payload(frame)
+    reader = plan_region(RegionSettings(kind="whole"), payload.shape, detector, None)
     batch = np.empty((1, *reader.shape), np.float32)
-    reader.read(array_payload(frame), batch[0])
+    reader.read(payload, batch[0])
     return float(model.score(batch)[0])
+
+
+def encoded(data: bytes, encoding: str, dtype: str, shape: tuple[int, ...]) -> Payload:
+    return Payload(
+        data=data,
+        dtype=np.dtype(dtype),
+        shape=shape,
+        encoding=encoding,
+        decode=CODECS[encoding].decode,
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,21 +96,18 @@ def test_dark_frames_of_an_eiger_are_misses(
     model: OnnxModel, wire_samples: Path, part: int
 ) -> None:
     path = wire_samples / "v1_eiger2_1m_dark" / f"streamData.{part:06d}"
-    raw = imagecodecs.lz4_decode(path.read_bytes(), out=1062 * 1028 * 4)
-    frame = np.frombuffer(raw, "<u4").reshape(1062, 1028)
+    frame = encoded(path.read_bytes(), "lz4", "<u4", (1062, 1028))
     assert score(model, frame, Detector()) <= 0.25
 
 
 def test_dark_frame_of_a_large_eiger_is_a_miss(model: OnnxModel, wire_samples: Path) -> None:
     message = cbor2.loads((wire_samples / "v2_eiger2_16m_dark" / "image.cbor").read_bytes())
     shape, pixels = message["data"]["threshold_1"].value
-    compressed = np.frombuffer(pixels.value.value[2], np.uint8)[12:]
-    frame = bitshuffle.decompress_lz4(compressed, tuple(shape), np.dtype("<u2"))
+    frame = encoded(pixels.value.value[2], "bslz4", "<u2", tuple(shape))
     assert score(model, frame, Detector()) <= 0.4
 
 
 def test_hit_on_an_eiger(model: OnnxModel, wire_samples: Path) -> None:
-    raw = (wire_samples / "v1_eiger4m_hits" / "streamfile_12").read_bytes()
-    compressed = np.frombuffer(raw, np.uint8)[12:]
-    frame = bitshuffle.decompress_lz4(compressed, (2167, 2070), np.dtype("<u2"))
+    data = (wire_samples / "v1_eiger4m_hits" / "streamfile_12").read_bytes()
+    frame = encoded(data, "bslz4", "<u2", (2167, 2070))
     assert score(model, frame, Detector()) >= 0.9
