@@ -42,7 +42,7 @@ def _classify_one(
         )
     frame = Frame(series=series, number=number, payload=payload, arrival_ns=clock())
     passage = InFlight(frame)
-    judging.line.enter(passage, 0.0)
+    judging.line.enter(passage)
     judging.backlog.put(passage)
     while passage.verdict is None:
         judging.judge.step()

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 from pydantic import ValidationError
 
+from hitfinder.dataset.frames import Series
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ConfigError
 from hitfinder.replay.replayer import Replayer, ReplaySummary
@@ -16,6 +17,7 @@ from hitfinder.replay.settings import ReplaySettings
 from hitfinder.transport.settings import SenderSettings
 from hitfinder.transport.sockets import Sender, new_context
 from hitfinder.wire import PROTOCOLS
+from hitfinder.wire.protocol import Encoder
 
 _ENCODINGS = {"array-1.0": "raw"}
 
@@ -69,7 +71,7 @@ def run(
     try:
         for offset, one in enumerate(series):
             replayer = Replayer(
-                one, PROTOCOLS[protocol].encoder(), sender, settings,
+                one, _encoder(protocol, one), sender, settings,
                 series_id=str(first_series + offset),
             )  # fmt: skip
             summaries.append(send(replayer, stop=lambda: bool(stop)))
@@ -81,6 +83,12 @@ def run(
     if summary_json is not None:
         summary_json.write_text(json.dumps([asdict(one) for one in summaries], indent=1))
     return 0 if all(one.complete for one in summaries) else 1
+
+
+def _encoder(protocol: str, series: Series) -> Encoder:
+    encoder = PROTOCOLS[protocol].encoder
+    # Only stream v2 announces the pixels' type before the first frame.
+    return encoder(image_dtype=series.dtype.name) if protocol == "dectris-v2" else encoder()
 
 
 def _line(summary: ReplaySummary) -> str:

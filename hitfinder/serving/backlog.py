@@ -19,6 +19,7 @@ class Backlog:
         self._max_bytes = max_bytes
         self._max_wait_ns = max_wait_ns
         self.cost_ns = 0.0
+        """Judging one frame, in nanoseconds; 0 while unknown."""
         self._waiting: deque[Passage] = deque()
         self._changed = threading.Condition()
         self.bytes = 0
@@ -45,8 +46,12 @@ class Backlog:
             return taken
 
     def told_cost(self, cost_ns: float) -> None:
-        """What judging one frame took of late; a running mean over some ten batches."""
-        self.cost_ns += (cost_ns - self.cost_ns) * (0.1 if self.cost_ns else 1.0)
+        """What judging one frame took just now.
+
+        A running mean that falls faster than it rises: one slow batch must not turn frames away
+        for long, since only frames that are let in can correct it.
+        """
+        self.cost_ns += (cost_ns - self.cost_ns) * (0.1 if cost_ns > self.cost_ns else 0.5)
 
     def _full(self, size: int) -> bool:
         if not self._waiting:

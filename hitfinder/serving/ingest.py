@@ -58,17 +58,17 @@ class Ingest:
         self._clock = clock
         self._reports = reports
         self._log = Occasionally(logging.getLogger("hitfinder.ingest"))
-        self._held: Passage | None = None
         self._peers = 0
 
     def step(self, wait_ms: int = WAIT_MS) -> bool:
-        """Take in one message; False when there was none, or no room for it yet."""
+        """Take in one message; False when there was none, or no room for one."""
         self._watch_connections()
-        if self._held is None:
-            self._held = self._next(wait_ms)
-        if self._held is None or not self._line.enter(self._held, wait_ms / 1000):
+        if not self._line.wait_for_room(wait_ms / 1000):
             return False
-        passage, self._held = self._held, None
+        passage = self._next(wait_ms)
+        if passage is None:
+            return False
+        self._line.enter(passage)
         if isinstance(passage, InFlight):
             if not self._backlog.put(passage):
                 self._line.settle(passage, self._overloaded(passage.frame))
@@ -76,11 +76,6 @@ class Ingest:
             self._backlog.put(passage, always=True)
         self._metrics.judge_queue_bytes.set(self._backlog.bytes)
         return True
-
-    @property
-    def holds(self) -> bool:
-        """Whether a message waits for room in the line."""
-        return self._held is not None
 
     def _next(self, timeout_ms: int) -> Passage | None:
         try:

@@ -26,6 +26,9 @@ from hitfinder.verdict import Outcome, Reason, Verdict
 MAX_BATCH_PIXELS = 2**24
 """A batch of whole frames must not outgrow memory: 64 MiB of float32."""
 
+BATCH_SHARE = 4
+"""A batch may take the deadline over this; larger ones would make their own frames late."""
+
 IDLE_S = 0.05
 """How long one step may wait for a frame; bounds the time a stop takes."""
 
@@ -99,21 +102,23 @@ class Judge:
     def prepare(self, payload_shape: tuple[int, ...]) -> None:
         """Plan and warm for frames of this shape. Raises ConfigError, HitfinderError."""
         reader = self._plan(payload_shape, self._detector)
-        rows, cols = reader.shape
-        limit = max(1, min(self._batch_size, MAX_BATCH_PIXELS // (rows * cols)))
-        sizes = [size for size in BATCH_SIZES if size <= padded_size(limit)]
-        if self._buffer.shape != (sizes[-1], rows, cols):
-            self._warm([(size, rows, cols) for size in sizes])
-            self._buffer = np.empty((sizes[-1], rows, cols), np.float32)
-            self._batcher = Batcher[InFlight](size=limit, wait_ns=self._wait_ns)
+        if self._buffer.shape[1:] != reader.shape:
+            self._warm(*reader.shape)
         self._reader, self._payload_shape = reader, payload_shape
 
-    def _warm(self, shapes: list[tuple[int, int, int]]) -> None:
-        for shape in shapes:
-            started_ns = self._clock()
-            self._model.warm([shape])
-            # A first idea of what a frame costs, so that a burst does not have to teach it.
-            self._backlog.told_cost((self._clock() - started_ns) / shape[0])
+    def _warm(self, rows: int, cols: int) -> None:
+        """Run every size of batch that will occur, and none that takes too long to be useful."""
+        self._model.warm([(1, rows, cols)])
+        # The second run tells what a frame costs; the first of anything is slower.
+        started_ns = self._clock()
+        self._model.warm([(1, rows, cols)])
+        self._backlog.cost_ns = self._clock() - started_ns
+        in_time = int(self._deadline_ns / BATCH_SHARE / max(1, self._backlog.cost_ns))
+        limit = max(1, min(self._batch_size, MAX_BATCH_PIXELS // (rows * cols), in_time))
+        sizes = [size for size in BATCH_SIZES if size <= padded_size(limit)]
+        self._model.warm([(size, rows, cols) for size in sizes[1:]])
+        self._buffer = np.empty((sizes[-1], rows, cols), np.float32)
+        self._batcher = Batcher[InFlight](size=limit, wait_ns=self._wait_ns)
 
     def step(self) -> bool:
         """Take what waits, and judge a batch if one is ready; False when nothing was done."""
@@ -193,7 +198,7 @@ class Judge:
         self._metrics.stage_seconds.labels("read_region").observe((read_ns - started_ns) / 1e9)
         self._metrics.stage_seconds.labels("score").observe((scored_ns - read_ns) / 1e9)
         self._metrics.batch_size.observe(len(ready))
-        self._backlog.told_cost((scored_ns - started_ns) / len(ready))
+        self._backlog.told_cost((scored_ns - started_ns) / len(batch))
         for passage, score in zip(ready, scores[: len(ready)].tolist(), strict=True):
             if np.isfinite(score):
                 self._settle(passage, None, score)

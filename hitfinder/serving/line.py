@@ -77,20 +77,18 @@ class Line:
         self._outcomes: Counter[Outcome] = Counter()
         self._reasons: Counter[Reason] = Counter()
 
-    def enter(self, passage: Passage, timeout_s: float) -> bool:
-        """Join at the back; False when there was no room for `timeout_s`.
-
-        A single message larger than the bound enters an empty line.
-        """
-        size = nbytes(passage.parts)
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Whether one more message may enter; waits up to `timeout_s` until it may."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._has_room(size), timeout_s):
-                return False
+            return self._changed.wait_for(lambda: self._bytes < self._max_bytes, timeout_s)
+
+    def enter(self, passage: Passage) -> None:
+        """Join at the back. The last message that found room may reach beyond the bound."""
+        with self._changed:
             self._passages.append(passage)
-            self._bytes += size
+            self._bytes += nbytes(passage.parts)
             self._received += isinstance(passage, InFlight)
             self._changed.notify_all()
-            return True
 
     def count_bad(self) -> None:
         """Count a message that broke its protocol."""
@@ -146,9 +144,6 @@ class Line:
                 bytes=self._bytes,
                 bad_messages=self._bad_messages,
             )
-
-    def _has_room(self, size: int) -> bool:
-        return not self._passages or self._bytes + size <= self._max_bytes
 
     def _front_is_due(self) -> bool:
         if not self._passages:

@@ -133,7 +133,7 @@ class Pipeline:
         pause = threading.Event()
         receiving = True
         while self._clock() < end_ns and not self.is_lost:
-            if receiving or self._ingest.holds:
+            if receiving:
                 receiving = self._ingest.step(0) and self._clock() < receive_end_ns
             elif len(self._line):
                 pause.wait(0.005)
@@ -142,9 +142,7 @@ class Pipeline:
 
     def _give_up(self) -> None:
         """Settle and account for what is left; its messages are offered once more, then dropped."""
-        while (passage := self._line.front(0)) is not None or self._ingest.step(0):
-            if passage is None:
-                continue
+        while (passage := self._line.front(0)) is not None:
             if isinstance(passage, InFlight):
                 frame = passage.frame
                 verdict = Verdict(

@@ -8,6 +8,7 @@ MAXMSGSIZE by dropping the connection; both are settings. TCP keep-alive notices
 What this file does not know: what a message means.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import zmq
@@ -15,6 +16,9 @@ import zmq
 from hitfinder.errors import BadMessageError, EndpointError
 from hitfinder.frame import Part
 from hitfinder.transport.settings import ReceiverSettings, SenderSettings
+
+REATTACH_MS = 2000
+"""How long a receiver without a peer waits for libzmq before it connects anew itself."""
 
 MAX_PARTS = 32
 """Parts of the longest message that any protocol here has is 10; more is no protocol's."""
@@ -85,6 +89,7 @@ class Receiver:
     ) -> None:
         self._settings = settings
         self._context = context
+        self._alone_ms = 0
 
     def open(self) -> None:
         """Bind or connect. Raises EndpointError."""
@@ -113,6 +118,7 @@ class Receiver:
         max_message_bytes in all; it has then been read to its end and dropped.
         """
         if not self._socket.poll(timeout_ms):
+            self._reattach_if_alone(timeout_ms)
             return None
         parts: list[Part] = []
         size = count = 0
@@ -131,6 +137,20 @@ class Receiver:
                 "size", f"message of {size} bytes in {count} parts; raise max_message_bytes"
             )
         return tuple(parts)
+
+    def _reattach_if_alone(self, waited_ms: int) -> None:
+        """Libzmq connects again by itself after most losses, but never to a peer whose message
+        it refused: after a while alone, begin anew. Nothing waits in the socket then.
+        """
+        if self._settings.mode == "bind" or self._connections.peers:
+            self._alone_ms = 0
+            return
+        self._alone_ms += waited_ms
+        if self._alone_ms >= REATTACH_MS:
+            self._alone_ms = 0
+            with contextlib.suppress(zmq.ZMQError):  # there may be nothing left to disconnect
+                self._socket.disconnect(self._settings.endpoint)
+            _attach(self._socket, self._settings.endpoint, "connect")
 
     @property
     def peers(self) -> int:

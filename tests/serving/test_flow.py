@@ -144,7 +144,7 @@ def test_a_batch_never_mixes_shapes(bench: Bench) -> None:
 
 def test_batches_are_padded_and_every_size_is_warmed_first(bench: Bench) -> None:
     bench.judge.prepare((4, 4))
-    assert bench.model.warmed == [(1, 4, 4), (2, 4, 4), (4, 4, 4)]
+    assert bench.model.warmed == [(1, 4, 4), (1, 4, 4), (2, 4, 4), (4, 4, 4)]
     bench.feed(*(frame(number, MISS) for number in range(3)))
     bench.run()
     assert bench.model.batches == [(4, 4, 4)]
@@ -188,7 +188,7 @@ def test_under_backpressure_a_message_waits_and_nothing_is_lost(bench: Bench) ->
 
 
 def test_a_full_line_holds_the_sender_up(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, max_bytes=350, judge_bytes=350)
+    bench = Bench(tmp_path, max_bytes=300, judge_bytes=350)
     bench.kept.answer = Offered.STALLED
     bench.feed(frame(0), frame(1), frame(2))
     bench.settle()
@@ -196,12 +196,15 @@ def test_a_full_line_holds_the_sender_up(tmp_path: Path) -> None:
     bench.decoder.events[b"frame 1/3"] = frame(3)
     bench.source.messages.append(frame(3).parts)
     assert not bench.ingest.step(0)
-    assert bench.ingest.holds
+    assert len(bench.source.messages) == 1
     bench.kept.answer = Offered.SENT
     bench.publish_all()
+    bench.clock.pass_ms(10 * DEADLINE_MS)
     assert bench.ingest.step(0)
     bench.run()
     assert [verdict.frame for verdict in bench.verdicts()] == [0, 1, 2, 3]
+    # Its time began when it was taken in, not while the sender held it.
+    assert outcomes(bench) == [Outcome.KEPT] * 4
 
 
 @pytest.mark.parametrize("answer", [Offered.DROPPED, Offered.SPILLED])
@@ -278,3 +281,14 @@ def test_every_event_type_has_a_way_through(bench: Bench) -> None:
     bench.run()
     assert len(bench.line) == 0
     assert isinstance(events[2], Frame)
+
+
+def test_a_slow_model_gets_batches_that_fit_the_deadline(bench: Bench) -> None:
+    def slowly(shapes: list[tuple[int, int, int]]) -> None:
+        bench.clock.pass_ms(DEADLINE_MS / 8 * sum(shape[0] for shape in shapes))
+
+    bench.model.warm = slowly  # type: ignore[method-assign]
+    bench.judge.prepare((4, 4))
+    bench.feed(*(frame(number) for number in range(3)))
+    bench.run()
+    assert bench.model.batches == [(2, 4, 4), (1, 4, 4)]

@@ -3,6 +3,7 @@
 import threading
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,8 +31,8 @@ def balanced(counts: LineCounts) -> bool:
 def test_the_front_leaves_only_in_order_of_arrival() -> None:
     line = Line(1000)
     first, second = in_flight(0), in_flight(1)
-    line.enter(first, 0)
-    line.enter(second, 0)
+    line.enter(first)
+    line.enter(second)
     line.settle(second, verdict(1))
     assert line.front(0) is first
     assert first.verdict is None
@@ -42,21 +43,23 @@ def test_the_front_leaves_only_in_order_of_arrival() -> None:
     assert line.front(0) is None
 
 
-def test_a_full_line_takes_nothing_more_but_an_empty_one_takes_anything() -> None:
+def test_a_full_line_has_no_room_until_its_front_leaves() -> None:
     line = Line(100)
-    assert line.enter(in_flight(0, size=500), 0)
-    assert not line.enter(in_flight(1, size=1), 0)
-    line.leave()
-    assert line.enter(in_flight(1, size=60), 0)
-    assert not line.crowded
-    assert line.enter(in_flight(2, size=40), 0)
+    for number in range(2):
+        assert line.wait_for_room(0)
+        line.enter(in_flight(number, size=60))
     assert line.crowded
+    assert not line.wait_for_room(0)
+    line.leave()
+    assert line.wait_for_room(0)
+    assert not line.crowded
+    assert line.counts().bytes == 60
 
 
 def test_whoever_settles_first_wins() -> None:
     line = Line(100)
     passage = in_flight(0)
-    line.enter(passage, 0)
+    line.enter(passage)
     assert line.settle(passage, verdict(0, Outcome.UNJUDGED, Reason.DEADLINE))
     assert not line.settle(passage, verdict(0))
     assert passage.verdict is not None
@@ -67,7 +70,7 @@ def test_whoever_settles_first_wins() -> None:
 def test_the_front_is_told_as_soon_as_it_is_settled() -> None:
     line = Line(100)
     passage = in_flight(0)
-    line.enter(passage, 0)
+    line.enter(passage)
     seen: list[bool] = []
     waiter = threading.Thread(target=lambda: seen.append(line.front(30) is passage))
     waiter.start()
@@ -80,7 +83,7 @@ def test_the_front_is_told_as_soon_as_it_is_settled() -> None:
 def test_marks_need_no_verdict_and_are_no_frames() -> None:
     line = Line(100)
     mark = Mark(SeriesEnded(series="1", parts=(b"end",)))
-    line.enter(mark, 0)
+    line.enter(mark)
     assert line.front(30) is mark
     assert line.counts().received == 0
 
@@ -97,7 +100,8 @@ def test_counts_balance_at_every_moment(actions: list[str]) -> None:
     for number, action in enumerate(actions):
         passage = in_flight(number)
         if action == "enter":
-            if line.enter(passage, 0):
+            if line.wait_for_room(0):
+                line.enter(passage)
                 waiting.append(passage)
         elif action == "leave":
             front = line.front(0)
@@ -115,7 +119,7 @@ def test_a_backlog_is_bounded_and_forgets_what_went_on_without_it() -> None:
     backlog, line = Backlog(25, 10**9), Line(1000)
     passages = [in_flight(number) for number in range(4)]
     for passage in passages:
-        line.enter(passage, 0)
+        line.enter(passage)
     assert [backlog.put(passage) for passage in passages[:3]] == [True, True, False]
     line.settle(passages[0], verdict(0, Outcome.UNJUDGED, Reason.DEADLINE))
     assert backlog.put(passages[3])
@@ -133,10 +137,20 @@ def test_a_full_backlog_still_takes_what_it_must_know() -> None:
 
 def test_a_backlog_takes_only_what_can_be_judged_in_its_time() -> None:
     backlog = Backlog(10**6, max_wait_ns=100)
-    backlog.told_cost(30)
+    backlog.cost_ns = 30
     assert [backlog.put(in_flight(number)) for number in range(5)] == [True] * 3 + [False] * 2
     # However slow the model: one frame is always tried, or nothing would ever tell it is quicker.
     backlog.take(3, 0)
-    backlog.told_cost(10_000)
+    backlog.cost_ns = 10_000
     assert backlog.put(in_flight(5))
     assert not backlog.put(in_flight(6))
+
+
+def test_one_slow_batch_does_not_turn_frames_away_for_long() -> None:
+    backlog = Backlog(10**6, max_wait_ns=100)
+    backlog.cost_ns = 10
+    backlog.told_cost(1000)
+    assert backlog.cost_ns == pytest.approx(109)
+    for _ in range(4):
+        backlog.told_cost(10)
+    assert backlog.cost_ns < 20
