@@ -2,10 +2,12 @@
 # make test    lint, types, contracts between the rooms, tests
 # Both set up a virtual environment in .venv first, from the pinned versions in requirements.lock.
 
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+# Debian's python3 makes environments without pip unless python3-venv is there: pip outside does it.
+PIP = $$(test -e $(BIN)/pip && echo $(BIN)/python -m pip || echo $(PYTHON) -m pip --python $(BIN)/python) \
+	install --quiet --disable-pip-version-check
 INPUTS := pyproject.toml requirements.lock hitfinder/__init__.py
 
 .PHONY: demo test lint docs lock clean
@@ -34,14 +36,15 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "hitfinder needs Python 3.11 or newer: apt install python3 python3-venv"; exit 1; }
-	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "no venv module: apt install python3-venv"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "hitfinder needs Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -m venv .venv 2>/dev/null || $(PYTHON) -m venv --clear --without-pip .venv
 
 .venv/installed: .venv/bin/python $(INPUTS)
 	@echo "setting up .venv (once; about 400 MB)"
-	$(PIP) -c requirements.lock -e .
+	@$(PIP) -c requirements.lock -e .
 	@touch $@
 
 .venv/installed-dev: .venv/bin/python $(INPUTS)
-	$(PIP) -c requirements.lock -e '.[dev]'
+	@echo "setting up .venv for development"
+	@$(PIP) -c requirements.lock -e '.[dev]'
 	@touch $@

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from hitfinder.config import DetectorSettings, InputSettings, ServeConfig
-from hitfinder.errors import ConfigError, DataFileError
+from hitfinder.errors import ArtifactError, ConfigError, DataFileError
 from hitfinder.frame import Detector
 from hitfinder.images.gather import gather_map
 from hitfinder.images.geometry import read_geometry
@@ -60,6 +60,7 @@ class Judging:
     metrics: Metrics
     reports: Reports
     judge: Judge
+    plan: Plan
 
 
 def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
@@ -67,6 +68,10 @@ def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
     settings = config.model
     artifact = find_artifact(settings.artifact, folder)
     model = OnnxModel.load(artifact, device=settings.device, threads=settings.threads)
+    if model.card.task != "hit":
+        raise ArtifactError(
+            f"{artifact} is a model for {model.card.task!r}; [model] needs one for 'hit'"
+        )
     threshold = model.card.threshold if settings.threshold is None else settings.threshold
     line = Line(config.pressure.max_in_flight_bytes)
     deadline_ns = int(config.pressure.deadline_ms * NS_PER_MS)
@@ -75,12 +80,13 @@ def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
     metrics = Metrics()
     metrics.watch_line(line.counts)
     reports = Reports(clock)
+    plan = _plan(config.region, config.detector, folder)
     judge = Judge(
         line=line,
         backlog=backlog,
         model=model,
         threshold=threshold,
-        plan=_plan(config.region, config.detector, folder),
+        plan=plan,
         batch_size=config.batch.size,
         wait_ns=int(config.batch.wait_ms * NS_PER_MS),
         deadline_ns=deadline_ns,
@@ -96,6 +102,7 @@ def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
         metrics=metrics,
         reports=reports,
         judge=judge,
+        plan=plan,
     )
 
 
@@ -148,7 +155,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
             metrics=metrics,
             source=source,
             outputs=[*streams.values(), *([] if verdicts is None else [verdicts])],
-            frame_shape=_frame_shape(config),
+            region_shape=_region_shape(config, judging.plan),
             drain_timeout_s=config.pressure.drain_timeout_ms / 1000,
             clock=clock,
             http=lambda service: _http(config, metrics, service),
@@ -198,13 +205,14 @@ def _overrider(settings: DetectorSettings, folder: Path) -> Callable[[Detector],
     return override
 
 
-def _frame_shape(config: ServeConfig) -> tuple[int, ...] | None:
-    """A payload shape to warm the model for before the first series, if it can be told."""
-    if config.detector.shape is not None:
-        return config.detector.shape
+def _region_shape(config: ServeConfig, plan: Plan) -> tuple[int, int] | None:
+    """What the model will be given, if that is known before the first series."""
     region = config.region
-    # A centred region has one size whatever it is cut from.
-    return (region.rows, region.cols) if region.kind == "center" else None
+    if region.kind != "whole":
+        return region.rows, region.cols
+    if config.detector.shape is None:
+        return None
+    return plan(config.detector.shape, Detector()).shape
 
 
 def _decoder(settings: InputSettings) -> Decoder:

@@ -4,17 +4,16 @@ Relative paths in it are relative to the file's own folder. Every mistake is tol
 each, with the key's name and, for an unknown key, the nearest known one.
 """
 
-import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from hitfinder.errors import ConfigError
 from hitfinder.images.region import RegionSettings
 from hitfinder.serving.settings import BatchSettings, HttpSettings, PressureSettings
-from hitfinder.settings import Settings
+from hitfinder.settings import Settings, checked
 from hitfinder.transport.settings import Endpoint, OnStall, ReceiverSettings, SenderSettings
 
 
@@ -77,7 +76,7 @@ class VerdictSettings(Settings):
     """The verdict stream: PUB, JSON, one message a frame and a heartbeat each second."""
 
     endpoint: Endpoint | None = "tcp://127.0.0.1:5558"
-    """Address to bind. None publishes no verdicts."""
+    """Address to bind; "off" publishes no verdicts."""
     high_water_mark: int = Field(default=10_000, ge=1, le=10_000_000)
     """Verdicts held for a slow subscriber before it misses some."""
 
@@ -107,22 +106,44 @@ class ServeConfig(Settings):
     """Everything that `hitfinder serve` needs."""
 
     input: InputSettings
+    """The detector's stream."""
     detector: DetectorSettings = DetectorSettings()
+    """What the stream does not say of the detector, or says wrongly."""
     region: RegionSettings = RegionSettings()
+    """Where the model looks."""
     model: ModelSettings = ModelSettings()
+    """The model that judges."""
     batch: BatchSettings = BatchSettings()
+    """How frames are gathered before the model sees them."""
     pressure: PressureSettings = PressureSettings()
+    """What the service may hold, and for how long."""
     verdicts: VerdictSettings = VerdictSettings()
+    """The verdict stream."""
     kept: SenderSettings | None = None
+    """Where kept and unjudged frames go on, verbatim, with series start and end. Left out, they
+    are judged and recorded, and go nowhere."""
     vetoed: VetoedSettings | None = None
+    """A second endpoint, for frames that were judged a miss. Left out, they go nowhere."""
     ledger: LedgerSettings = LedgerSettings()
+    """The record of every frame's outcome."""
     http: HttpSettings = HttpSettings()
+    """The page for Prometheus and supervisors."""
     log: LogSettings = LogSettings()
+    """What is logged."""
 
     @model_validator(mode="after")
-    def _messages_fit(self) -> "ServeConfig":
+    def _parts_agree(self) -> "ServeConfig":
         if self.input.max_message_bytes > self.pressure.max_in_flight_bytes:
             raise ValueError("input.max_message_bytes must not exceed pressure.max_in_flight_bytes")
+        outputs = [("kept", self.kept), ("vetoed", self.vetoed), ("verdicts", self.verdicts)]
+        taken: dict[str, str] = {}
+        for name, settings in outputs:
+            endpoint = None if settings is None else settings.endpoint
+            if endpoint is None:
+                continue
+            if endpoint in taken:
+                raise ValueError(f"{taken[endpoint]} and {name} have one endpoint, {endpoint}")
+            taken[endpoint] = name
         return self
 
     def on_stall(self, stream: Literal["kept", "vetoed"]) -> OnStall:
@@ -142,37 +163,4 @@ def load_config(path: Path) -> ServeConfig:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    return parse_config(table, str(path))
-
-
-def parse_config(table: dict[str, Any], name: str) -> ServeConfig:
-    """Check a table that was read from `name`. Raises ConfigError with a line for each mistake."""
-    try:
-        return ServeConfig.model_validate(table)
-    except ValidationError as error:
-        lines = [_line(name, dict(mistake)) for mistake in error.errors()]
-        raise ConfigError("\n".join(lines)) from error
-
-
-def _line(name: str, mistake: dict[str, Any]) -> str:
-    place = [str(part) for part in mistake["loc"]]
-    key = ".".join(place) or "the file"
-    if mistake["type"] == "extra_forbidden":
-        known = _known_keys(place[:-1])
-        near = difflib.get_close_matches(place[-1], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
-        return f"{name}: {key}: no such setting; {hint}"
-    if mistake["type"] == "missing":
-        return f"{name}: {key}: must be set"
-    message = mistake["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(mistake["input"], dict) else f" (got {mistake['input']!r})"
-    return f"{name}: {key}: {message[0].lower()}{message[1:]}{given}"
-
-
-def _known_keys(section: list[str]) -> list[str]:
-    kind: type[Settings] = ServeConfig
-    for part in section:
-        inner = kind.model_fields[part].annotation
-        options = [inner, *getattr(inner, "__args__", ())]
-        kind = next(o for o in options if isinstance(o, type) and issubclass(o, Settings))
-    return list(kind.model_fields)
+    return checked(ServeConfig, table, str(path))

@@ -47,11 +47,15 @@ class DataFileError(HitfinderError):
     """A data file cannot be read, or holds no frames."""
 
 
+BAD_MESSAGE_KINDS = ("cbor", "header", "json", "parts", "size", "type")
+"""What can be wrong with a message as a whole: its CBOR or JSON, the ids that name its series and
+frame, the number of its parts, its size, or what it says it is."""
+
+
 class BadMessageError(HitfinderError):
     """One message breaks its protocol.
 
-    `kind` is a short, bounded label for metrics (one of `wire.BAD_MESSAGE_KINDS`), never text
-    from the message itself.
+    `kind` is a label for metrics, one of BAD_MESSAGE_KINDS, never text from the message itself.
     """
 
     def __init__(self, kind: str, detail: str) -> None:

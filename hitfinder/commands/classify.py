@@ -11,9 +11,10 @@ from rich.table import Table
 
 from hitfinder.assemble import build_judging
 from hitfinder.classify import Classified, classify
-from hitfinder.config import load_config, parse_config
+from hitfinder.config import ServeConfig, load_config
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ConfigError
+from hitfinder.settings import checked
 
 _REGIONS = ("center", "whole")
 # A file needs no socket, but a configuration does; nobody connects to this one.
@@ -29,17 +30,18 @@ def run(
     """Exit status 0 when every frame got a score."""
     if region is not None and region not in _REGIONS:
         raise ConfigError(f"--region {region}: known are {', '.join(_REGIONS)}")
-    base = parse_config(_NO_INPUT, "defaults") if config is None else load_config(config)
+    base = checked(ServeConfig, _NO_INPUT, "defaults") if config is None else load_config(config)
     folder = Path.cwd() if config is None else config.resolve().parent
     table = base.model_dump(exclude_unset=True) | {"pressure": _NO_DEADLINE}
     if region is not None:
-        table["region"] = {"kind": region}
+        rest = {key: base.region.model_dump()[key] for key in ("rows", "cols", "around")}
+        table["region"] = {**rest, "kind": region}
     if model is not None:
         artifact = Path(model)
         name = str(artifact.resolve()) if artifact.is_dir() else model
         table["model"] = {**table.get("model", {}), "artifact": name}
     clock = time.monotonic_ns
-    judging = build_judging(parse_config(table, "options"), folder, clock)
+    judging = build_judging(checked(ServeConfig, table, "options"), folder, clock)
     series = open_series(files)
     results: list[Classified] = []
     with Progress(console=Console(stderr=True), transient=True) as progress:

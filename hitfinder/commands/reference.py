@@ -20,10 +20,10 @@ import typer
 from prometheus_client.metrics import MetricWrapperBase
 
 from hitfinder.config import ServeConfig
+from hitfinder.errors import BAD_MESSAGE_KINDS
 from hitfinder.serving.line import Line
 from hitfinder.serving.metrics import STAGES, Metrics
 from hitfinder.verdict import Outcome, Reason
-from hitfinder.wire import BAD_MESSAGE_KINDS
 
 _NOTE = (
     "<!-- Written by `python -m hitfinder.commands.reference docs/reference`; change the code, "
@@ -38,7 +38,7 @@ _LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "outcome": tuple(outcome.value for outcome in Outcome),
     "reason": tuple(reason.value for reason in Reason),
     "stage": STAGES,
-    "kind": tuple(sorted(BAD_MESSAGE_KINDS)),
+    "kind": BAD_MESSAGE_KINDS,
     "device": ("cpu", "cuda"),
     "stream": ("kept", "vetoed"),
 }

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import typer
-from pydantic import ValidationError
 
 from hitfinder.dataset.frames import Series
 from hitfinder.dataset.series import open_series
@@ -14,6 +13,7 @@ from hitfinder.errors import ConfigError
 from hitfinder.replay.replayer import Replayer, ReplaySummary
 from hitfinder.replay.replayer import run as send
 from hitfinder.replay.settings import ReplaySettings
+from hitfinder.settings import checked
 from hitfinder.transport.settings import SenderSettings
 from hitfinder.transport.sockets import Sender, new_context
 from hitfinder.wire import PROTOCOLS
@@ -55,12 +55,8 @@ def run(
         "count": count,
         "encoding": encoding or _ENCODINGS.get(protocol, "bslz4"),
     }
-    try:
-        settings = ReplaySettings.model_validate(sending)
-        sender_settings = SenderSettings.model_validate(socket)
-    except ValidationError as error:
-        mistakes = "; ".join(f"{m['loc'][0]}: {m['msg']}" for m in error.errors())
-        raise ConfigError(f"replay: {mistakes}") from error
+    settings = checked(ReplaySettings, sending, "replay")
+    sender_settings = checked(SenderSettings, socket, "replay")
     series = open_series(files)
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,6 +7,7 @@ from rich.live import Live
 
 from hitfinder.commands.verdict_table import View, render
 from hitfinder.errors import BadMessageError
+from hitfinder.settings import checked
 from hitfinder.transport.settings import ReceiverSettings
 from hitfinder.transport.sockets import Receiver, new_context
 from hitfinder.wire.verdicts import decode
@@ -16,7 +17,8 @@ REDRAWS_PER_S = 4
 
 def run(endpoint: str) -> int:
     """Until Ctrl-C."""
-    settings = ReceiverSettings(endpoint=endpoint, socket="sub", high_water_mark=10_000)
+    socket = {"endpoint": endpoint, "socket": "sub", "high_water_mark": 10_000}
+    settings = checked(ReceiverSettings, socket, "watch")
     receiver = Receiver(settings, new_context())
     receiver.open()
     view = View()

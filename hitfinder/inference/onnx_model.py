@@ -7,6 +7,7 @@ pixels come from, thresholds, and when to run (`batcher`).
 
 import contextlib
 import io
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+# A beamline's frames are nobody's business: the runtime must not report usage to its maker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from hitfinder.errors import ConfigError, LedgerError
 
@@ -154,7 +155,10 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise LedgerError(f"no ledger at {path}; the path stands under [ledger] in the config")
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        # Without a write-ahead log nobody writes, and reading needs no right to write beside it.
+        idle = not path.with_name(f"{path.name}-wal").exists()
+        options = "mode=ro&immutable=1" if idle else "mode=ro"
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True)) as db:
             yield db
     except sqlite3.Error as error:
         raise LedgerError(f"ledger {path} cannot be read: {error}") from error

@@ -23,6 +23,7 @@ from hitfinder.verdict import Verdict
 
 FORMAT = 1
 BUSY_S = 0.05
+MOST_LATE = 100
 MAX_WAITING_ROWS = 1_000_000
 
 _SCHEMA = f"""
@@ -220,9 +221,13 @@ class Ledger:
         self._statements.append((statement, values))
 
     def _begins_anew(self, known: _OpenSeries, number: int) -> bool:
-        """Protocols without a start message begin a new series by counting from the beginning."""
-        numbers = known.count.numbers
-        return not known.count.started and number == numbers.first and numbers.count > 1
+        """Protocols without a start message begin a new series by counting from the beginning:
+        back at the first number seen, or further back than a late frame can be.
+        """
+        first = known.count.numbers.first
+        if known.count.started or first is None or known.count.numbers.count < 2:
+            return False
+        return number == first or number < first - MOST_LATE
 
     def _open_series(
         self,

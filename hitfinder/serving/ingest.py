@@ -81,7 +81,7 @@ class Ingest:
         try:
             parts = self._source.receive(timeout_ms)
         except BadMessageError as error:
-            self._count_bad(error)
+            self._count_bad(error, "refused")
             return None
         if parts is None:
             return None
@@ -90,17 +90,17 @@ class Ingest:
         try:
             event = self._decoder.decode(parts, arrival_ns)
         except BadMessageError as error:
-            self._count_bad(error)
+            self._count_bad(error, "passed on unread")
             event = Passed(kind="bad message", parts=parts)
         self._metrics.stage_seconds.labels("decode_header").observe(
             (self._clock() - arrival_ns) / 1e9
         )
         return passage_of(event)
 
-    def _count_bad(self, error: BadMessageError) -> None:
+    def _count_bad(self, error: BadMessageError, what: str) -> None:
         self._line.count_bad()
         self._metrics.bad_messages.labels(error.kind).inc()
-        self._log.warning(f"bad {error.kind}", f"bad message, passed on: {error}", self._clock())
+        self._log.warning(f"bad {error.kind}", f"bad message, {what}: {error}", self._clock())
 
     def _overloaded(self, frame: Frame) -> Verdict:
         return Verdict(

@@ -103,10 +103,10 @@ class Judge:
         """Plan and warm for frames of this shape. Raises ConfigError, HitfinderError."""
         reader = self._plan(payload_shape, self._detector)
         if self._buffer.shape[1:] != reader.shape:
-            self._warm(*reader.shape)
+            self.warm(*reader.shape)
         self._reader, self._payload_shape = reader, payload_shape
 
-    def _warm(self, rows: int, cols: int) -> None:
+    def warm(self, rows: int, cols: int) -> None:
         """Run every size of batch that will occur, and none that takes too long to be useful."""
         self._model.warm([(1, rows, cols)])
         # The second run tells what a frame costs; the first of anything is slower.

@@ -117,7 +117,8 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.stalled = Gauge(
-            "hitfinder_output_stalled", "1 while a receiver holds up the service.", ["stream"],
+            "hitfinder_output_stalled", "1 while no receiver has taken messages for a second.",
+            ["stream"],
             registry=registry,
         )  # fmt: skip
         self.peers = Gauge(

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hitfinder.errors import LedgerError
-from hitfinder.ledger.store import Ledger
+from hitfinder.errors import HitfinderError, LedgerError
+from hitfinder.ledger.store import Crash, Ledger
 from hitfinder.serving.http import HttpServer
 from hitfinder.serving.judge import Judge
 from hitfinder.serving.metrics import Metrics
@@ -60,7 +60,7 @@ class Parts:
     metrics: Metrics
     source: Input
     outputs: Sequence[Output]
-    frame_shape: tuple[int, ...] | None
+    region_shape: tuple[int, int] | None
     drain_timeout_s: float
     clock: Callable[[], int]
     http: Callable[["Service"], HttpServer | None]
@@ -82,6 +82,16 @@ class Service:
         """Open sockets and ledger, warm the model, let frames in. Raises BrokenWorldError."""
         parts = self._parts
         crash = parts.ledger.open(parts.clock())
+        try:
+            self._open(crash)
+        except HitfinderError as error:
+            # A start that failed is no crash.
+            parts.ledger.event("start failed", str(error), parts.clock())
+            parts.ledger.close(parts.clock())
+            raise
+
+    def _open(self, crash: Crash | None) -> None:
+        parts = self._parts
         if crash is not None:
             open_series = ", ".join(crash.open_series) or "none"
             parts.reports.add(
@@ -94,8 +104,8 @@ class Service:
             self._logger.info("metrics on port %d", self._http.port)
         for output in parts.outputs:
             output.open()
-        if parts.frame_shape is not None:
-            parts.judge.prepare(parts.frame_shape)
+        if parts.region_shape is not None:
+            parts.judge.warm(*parts.region_shape)
         parts.source.open()
         parts.pipeline.start()
         self._ready = True

@@ -40,4 +40,4 @@ class HttpSettings(Settings):
     host: str = "127.0.0.1"
     """Address to listen on; "0.0.0.0" for every interface."""
     port: int | None = Field(default=9110, ge=0, le=65535)
-    """Port to listen on; 0 takes any free one."""
+    """Port to listen on; 0 takes any free one, "off" serves no page."""

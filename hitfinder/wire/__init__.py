@@ -26,8 +26,3 @@ PROTOCOLS: Final[Mapping[str, WireProtocol]] = {
     ),
 }
 """Every protocol by the name that settings use."""
-
-BAD_MESSAGE_KINDS: Final = frozenset({"parts", "json", "cbor", "type", "header"})
-"""What can be wrong with a message as a whole: the number of its parts, its JSON or CBOR, what
-it says it is, or the ids that name its series and frame.
-"""

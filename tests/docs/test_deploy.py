@@ -6,8 +6,9 @@ import tomllib
 from typing import Any
 
 from hitfinder.commands.reference import settings
-from hitfinder.config import ServeConfig, load_config, parse_config
+from hitfinder.config import ServeConfig, load_config
 from hitfinder.serving.service import LINGER_MS
+from hitfinder.settings import checked
 from tests.docs.pages import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -35,7 +36,7 @@ def test_every_setting_is_there_and_nothing_else() -> None:
 def test_with_every_setting_switched_on_it_is_valid() -> None:
     table = everything()
     table["region"]["kind"] = "box"  # top and left are for this kind only
-    parse_config(table, "deploy/hitfinder.toml")
+    checked(ServeConfig, table, "deploy/hitfinder.toml")
 
 
 def test_commented_settings_stand_at_their_defaults() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from hitfinder.commands.config import check
 from hitfinder.commands.reference import commands, samples
-from hitfinder.config import load_config, parse_config
+from hitfinder.config import ServeConfig, load_config
+from hitfinder.settings import checked
 from tests.docs.pages import (
     DEPLOYED,
     PAGES,
@@ -100,7 +101,11 @@ def settings_of(page: Path) -> list[dict[str, Any]]:
 @pages
 def test_configurations_are_valid(page: Path) -> None:
     for table in settings_of(page):
-        parse_config({"input": {"endpoint": "tcp://a:1", "protocol": "dectris-v2"}, **table}, "x")
+        checked(
+            ServeConfig,
+            {"input": {"endpoint": "tcp://a:1", "protocol": "dectris-v2"}, **table},
+            "x",
+        )
 
 
 def test_the_readme_configuration_passes_config_check(tmp_path: Path) -> None:

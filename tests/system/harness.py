@@ -21,6 +21,9 @@ from hitfinder.wire import PROTOCOLS
 from hitfinder.wire.verdicts import Heartbeat, Message, VerdictMessage, decode
 
 PATIENCE_S = 30.0
+PATIENT = "[pressure]\ndeadline_ms = 30000\n"
+"""So that a busy machine does not let frames go on unjudged where a test wants them judged."""
+
 S = TypeVar("S", Sender, Receiver)
 
 
@@ -50,7 +53,7 @@ class Outcome:
 class Bench:
     """One service, its sender, and its receivers, over TCP on this machine."""
 
-    def __init__(self, folder: Path, protocol: str = "dectris-v2", more: str = "") -> None:
+    def __init__(self, folder: Path, protocol: str = "dectris-v2", more: str = PATIENT) -> None:
         self.folder = folder
         self.frames, self.kept_port, self.verdict_port, self.http = free_ports(4)
         self.config = folder / "hitfinder.toml"
@@ -182,7 +185,7 @@ class Verdicts:
 
 
 @contextmanager
-def bench(folder: Path, protocol: str = "dectris-v2", more: str = "") -> Iterator[Bench]:
+def bench(folder: Path, protocol: str = "dectris-v2", more: str = PATIENT) -> Iterator[Bench]:
     made = Bench(folder, protocol, more)
     try:
         yield made

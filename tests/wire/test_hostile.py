@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hitfinder.errors import BadMessageError, PayloadError
+from hitfinder.errors import BAD_MESSAGE_KINDS, BadMessageError, PayloadError
 from hitfinder.frame import Event, Frame, Part
-from hitfinder.wire import BAD_MESSAGE_KINDS, PROTOCOLS
+from hitfinder.wire import PROTOCOLS
 from hitfinder.wire.compression import CODECS, encoded_payload
 from hitfinder.wire.protocol import Decoder
 from tests.wire import messages

@@ -1,0 +1,165 @@
+"""The `hitfinder` command as it is typed."""
+
+import csv
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from hitfinder import __version__
+from hitfinder.cli import app, main
+from hitfinder.ledger.store import Ledger
+from hitfinder.verdict import Outcome, Verdict
+
+COMMANDS = [
+    "serve", "replay", "demo", "watch", "classify", "models list", "models show",
+    "models verify", "ledger show", "ledger export", "config check", "config schema",
+]  # fmt: skip
+
+
+def hitfinder(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """Four frames: hit, miss, hit, miss; with their truth."""
+    rng = np.random.default_rng(5)
+    frames = rng.poisson(2.0, (4, 300, 300)).astype(np.uint16)
+    for at in range(40):
+        frames[::2, 20 + 30 * (at // 8), 20 + 30 * (at % 8)] += 300
+    path = tmp_path / "run.h5"
+    with h5py.File(path, "w") as file:
+        file["entry/data/data"] = frames
+        file["entry/truth/hit"] = np.array([1, 0, 1, 0], np.int8)
+    return path
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    path = tmp_path / "ledger.sqlite"
+    made = Ledger(path, model="spotcount", wall_ns=lambda now_ns: now_ns)
+    made.open(0)
+    made.frame(Verdict(series="7", number=3, outcome=Outcome.KEPT, score=0.9))
+    made.event("output stalled", "nobody takes kept frames", 0)
+    made.close(1)
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str) -> None:
+    result = hitfinder(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert f"Example: hitfinder {command}" in " ".join(result.output.split())
+
+
+def test_version() -> None:
+    assert hitfinder("--version").output == f"{__version__}\n"
+
+
+def test_classify_writes_a_verdict_a_frame(stack: Path, tmp_path: Path) -> None:
+    target = tmp_path / "verdicts.csv"
+    result = hitfinder("classify", stack, "--region", "whole", "--csv", target)
+    assert result.exit_code == 0, result.output
+    with target.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["outcome"] for row in rows] == ["kept", "vetoed"] * 2
+    assert [row["truth"] for row in rows] == ["hit", "miss"] * 2
+    assert [row["frame"] for row in rows] == ["0", "1", "2", "3"]
+    assert "4 frames, 2 kept, 2 vetoed" in result.output
+
+
+def test_classify_takes_region_and_model_from_a_configuration(stack: Path, tmp_path: Path) -> None:
+    config = tmp_path / "hitfinder.toml"
+    config.write_text("""
+[input]
+endpoint = "tcp://127.0.0.1:1"
+protocol = "dectris-v2"
+[region]
+kind = "box"
+top = 0
+left = 0
+rows = 10
+cols = 10
+[model]
+device = "cpu"
+""")
+    result = hitfinder("classify", stack, "--config", config)
+    assert "4 frames, 0 kept, 4 vetoed" in result.output
+
+
+def test_models_are_listed_shown_and_verified() -> None:
+    assert "spotcount" in hitfinder("models", "list").output
+    card = json.loads(hitfinder("models", "show", "spotcount").output)
+    assert card["task"] == "hit"
+    result = hitfinder("models", "verify", "spotcount")
+    assert result.exit_code == 0
+    assert "matches its card" in result.output
+
+
+def test_a_ledger_is_shown_and_exported(ledger: Path, tmp_path: Path) -> None:
+    shown = hitfinder("ledger", "show", ledger)
+    assert shown.exit_code == 0
+    assert "totals balance" in shown.output
+    assert "output stalled" in shown.output
+    target = tmp_path / "frames.csv"
+    assert hitfinder("ledger", "export", ledger, target).exit_code == 0
+    assert len(target.read_text().splitlines()) == 2
+
+
+def test_the_schema_names_every_section() -> None:
+    schema = json.loads(hitfinder("config", "schema").output)
+    assert {"input", "region", "model", "kept", "vetoed", "ledger"} <= set(schema["properties"])
+
+
+def test_config_check_says_what_will_be_done(tmp_path: Path) -> None:
+    config = tmp_path / "hitfinder.toml"
+    config.write_text(
+        '[input]\nendpoint = "tcp://d:1"\nprotocol = "dectris-v2"\n'
+        '[kept]\nendpoint = "tcp://*:5557"\n[model]\ndevice = "cpu"\n'
+    )
+    result = hitfinder("config", "check", config)
+    assert result.exit_code == 0, result.output
+    assert "model    spotcount" in result.output
+    assert "on stall backpressure" in result.output
+
+
+BAD = [
+    (["serve", "{tmp}/gone.toml"], "cannot read"),
+    (["config", "check", "{tmp}/bad.toml"], "is not TOML"),
+    (["classify", "{tmp}/gone.h5"], "no such file"),
+    (["classify", "{tmp}/run.h5", "--region", "round"], "--region round"),
+    (["classify", "{tmp}/run.h5", "--model", "gone"], "no model 'gone'"),
+    (["replay", "{tmp}/run.h5"], "needs --bind ADDRESS or --connect ADDRESS"),
+    (["replay", "{tmp}/run.h5", "--bind", "tcp://*:1", "--protocol", "x"], "--protocol x"),
+    (["replay", "{tmp}/run.h5", "--bind", "nonsense"], "endpoint"),
+    (["ledger", "show", "{tmp}/gone.sqlite"], "no ledger at"),
+    (["ledger", "show", "{tmp}/bad.toml"], "cannot be read"),
+    (["ledger", "export", "{tmp}/gone.sqlite", "x.xls"], ".csv or .parquet"),
+    (["models", "verify", "gone"], "no model 'gone'"),
+    (["watch", "nonsense"], "endpoint"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), BAD, ids=lambda value: str(value)[:40])
+def test_a_mistake_is_one_clear_line(
+    arguments: list[str],
+    says: str,
+    stack: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "bad.toml").write_text("[input\n")
+    words = [argument.format(tmp=tmp_path) for argument in arguments]
+    monkeypatch.setattr("sys.argv", ["hitfinder", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("hitfinder: ")
+    assert says in lines[0]

@@ -1,0 +1,88 @@
+"""Configurations: what is accepted, and how mistakes are told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hitfinder.config import ServeConfig, load_config
+from hitfinder.errors import ConfigError
+from hitfinder.settings import checked
+
+GOOD: dict[str, Any] = {"input": {"endpoint": "tcp://d:1", "protocol": "dectris-v2"}}
+
+
+def test_one_section_is_enough() -> None:
+    config = checked(ServeConfig, GOOD, "x")
+    assert (config.region.kind, config.region.rows, config.region.cols) == ("center", 350, 350)
+    assert config.model.artifact == "spotcount"
+    assert config.kept is None
+
+
+@pytest.mark.parametrize(
+    ("socket", "stream", "set_to", "rule"),
+    [
+        ("pull", "kept", None, "backpressure"),
+        ("sub", "kept", None, "drop"),
+        ("pull", "vetoed", None, "drop"),
+        ("sub", "kept", "backpressure", "backpressure"),
+        ("pull", "kept", "drop", "drop"),
+    ],
+)
+def test_the_stall_rule_follows_the_stream(
+    socket: str, stream: Any, set_to: str | None, rule: str
+) -> None:
+    output = {"endpoint": "tcp://*:2", "on_stall": set_to}
+    table = {"input": {**GOOD["input"], "socket": socket}, stream: output}
+    assert checked(ServeConfig, table, "x").on_stall(stream) == rule
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({}, "x: input: must be set"),
+    ({**GOOD, "modle": {}}, "x: modle: no such setting; did you mean model?"),
+    ({**GOOD, "batch": {"sise": 1}}, "x: batch.sise: no such setting; did you mean size?"),
+    ({**GOOD, "kept": {"zzz": 1, "endpoint": "tcp://a:1"}}, "x: kept.zzz: no such setting; known"),
+    ({**GOOD, "batch": {"size": 64}}, "x: batch.size: input should be less than or equal to 32"),
+    ({**GOOD, "kept": 5}, "x: kept: "),
+    ({"input": {**GOOD["input"], "endpoint": "detector:1"}}, "x: input.endpoint: "),
+    ({**GOOD, "kept": {"endpoint": "tcp://a:1", "on_stall": "spill"}}, "needs spill_folder"),
+    ({**GOOD, "pressure": {"max_in_flight_bytes": 2**21}}, "must not exceed"),
+    ({**GOOD, "kept": {"endpoint": "tcp://127.0.0.1:5558"}}, "kept and verdicts have one endpoint"),
+    ({**GOOD, "detector": {"saturation": float("nan")}}, "x: detector.saturation: "),
+]
+
+
+@pytest.mark.parametrize(("table", "says"), BAD, ids=[says for _, says in BAD])
+def test_a_mistake_names_its_key(table: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        checked(ServeConfig, table, "x")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        checked(ServeConfig, {**GOOD, "batch": {"size": 0}, "http": {"port": -1}}, "x")
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("content", [b"[input\n", b"\xff\xfe", b"a = 1\na = 2"])
+def test_a_file_that_is_no_toml_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "hitfinder.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_config(path)
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path)
+
+
+def test_off_is_none_since_toml_has_no_null() -> None:
+    table = {**GOOD, "verdicts": {"endpoint": "off"}, "http": {"port": "off"}}
+    config = checked(ServeConfig, table, "x")
+    assert config.verdicts.endpoint is None
+    assert config.http.port is None
+    with pytest.raises(ConfigError, match=r"batch\.size"):
+        checked(ServeConfig, {**GOOD, "batch": {"size": "off"}}, "x")
