@@ -108,6 +108,10 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
         service = stack.enter_context(
             _process("serve", str(config), "--summary-json", str(folder / "totals.json"))
         )
+        verdicts, kept = _receivers(ports, stack)
+        view = View()
+        _wait_ready(f"http://127.0.0.1:{ports.http}/readyz", service)
+        _wait_heard(view, verdicts)
         sender = stack.enter_context(
             _process(
                 "replay",
@@ -123,9 +127,8 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
                 str(folder / "sent.json"),
             )
         )
-        verdicts, kept = _receivers(ports, stack)
-        _wait_ready(f"http://127.0.0.1:{ports.http}/readyz", service)
-        view = View()
+        # Whoever only watches must not take time from whom it watches.
+        os.nice(10)
         _show(view, verdicts, kept, service, sender, console, count)
         service.send_signal(signal.SIGTERM)
         while service.poll() is None:
@@ -139,6 +142,7 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
             truth=[ref.truth for ref in open_series([data])[0].frames],
             kept_received=kept.frames,
         )
+    console.print()
     console.print(as_text(summary))
     if json_path is not None:
         json_path.write_text(json.dumps(summary.as_json(), indent=1) + "\n")
@@ -218,6 +222,15 @@ def _wait_ready(url: str, service: subprocess.Popen[bytes]) -> None:
         except (urllib.error.URLError, TimeoutError):
             time.sleep(0.05)
     raise DemoError(f"the service was not ready within {START_S:.0f} s")
+
+
+def _wait_heard(view: View, verdicts: Receiver) -> None:
+    """Until the verdict stream is heard, so that no verdict is missed."""
+    end = time.monotonic() + START_S
+    while view.heard_ns is None:
+        listen(verdicts, view, 0.02)
+        if time.monotonic() > end:
+            raise DemoError("the service publishes no verdicts")
 
 
 def _show(

@@ -18,7 +18,7 @@ from hitfinder.frame import Part
 from hitfinder.transport.settings import ReceiverSettings, SenderSettings
 
 REATTACH_MS = 2000
-"""How long a receiver without a peer waits for libzmq before it connects anew itself."""
+"""How long a receiver that libzmq abandoned waits, lest it hammer a sender that misbehaves."""
 
 MAX_PARTS = 32
 """Parts of the longest message that any protocol here has is 10; more is no protocol's."""
@@ -37,6 +37,7 @@ _KEEPALIVE = {
 _CONNECTION_EVENTS: dict[int, str] = {
     zmq.EVENT_HANDSHAKE_SUCCEEDED: "connected",
     zmq.EVENT_DISCONNECTED: "disconnected",
+    zmq.EVENT_CONNECT_RETRIED: "retried",
 }
 
 
@@ -46,14 +47,17 @@ def new_context() -> Context:
 
 
 class Connections:
-    """Who is connected to a socket, from libzmq's own monitor."""
+    """Who is connected to a socket, from libzmq's own monitor.
+
+    `abandoned` says that a connection ended and libzmq does not try again: it gives up a peer
+    that broke its protocol, by a message above MAXMSGSIZE above all.
+    """
 
     def __init__(self, socket: "zmq.Socket[bytes]") -> None:
         self._socket = socket
-        self._monitor = socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
-        )
+        self._monitor = socket.get_monitor_socket(sum(_CONNECTION_EVENTS))
         self.peers = 0
+        self.abandoned = False
 
     def close(self) -> None:
         """Stop watching."""
@@ -68,8 +72,9 @@ class Connections:
         while self._monitor.poll(0):
             kind, _, _ = _monitor_event(self._monitor.recv_multipart())
             name = _CONNECTION_EVENTS[kind]
+            self.abandoned = name == "disconnected"
             # A handshake that fails reports a disconnection without a connection before it.
-            if name == "disconnected" and self.peers == 0:
+            if name == "retried" or (name == "disconnected" and self.peers == 0):
                 continue
             self.peers += 1 if name == "connected" else -1
             seen.append(name)
@@ -84,9 +89,7 @@ def _monitor_event(parts: list[bytes]) -> tuple[int, int, str]:
 class Receiver:
     """Takes messages in. `open` first; `close` last."""
 
-    def __init__(
-        self, settings: ReceiverSettings, context: "zmq.Context[zmq.Socket[bytes]]"
-    ) -> None:
+    def __init__(self, settings: ReceiverSettings, context: Context) -> None:
         self._settings = settings
         self._context = context
         self._alone_ms = 0
@@ -118,7 +121,7 @@ class Receiver:
         max_message_bytes in all; it has then been read to its end and dropped.
         """
         if not self._socket.poll(timeout_ms):
-            self._reattach_if_alone(timeout_ms)
+            self._reattach_if_abandoned(timeout_ms)
             return None
         parts: list[Part] = []
         size = count = 0
@@ -138,16 +141,14 @@ class Receiver:
             )
         return tuple(parts)
 
-    def _reattach_if_alone(self, waited_ms: int) -> None:
-        """Libzmq connects again by itself after most losses, but never to a peer whose message
-        it refused: after a while alone, begin anew. Nothing waits in the socket then.
-        """
-        if self._settings.mode == "bind" or self._connections.peers:
+    def _reattach_if_abandoned(self, waited_ms: int) -> None:
+        """Connect anew to a sender that libzmq gave up. Nothing waits in the socket now."""
+        if self._settings.mode == "bind" or not self._connections.abandoned:
             self._alone_ms = 0
             return
         self._alone_ms += waited_ms
         if self._alone_ms >= REATTACH_MS:
-            self._alone_ms = 0
+            self._connections.abandoned = False
             with contextlib.suppress(zmq.ZMQError):  # there may be nothing left to disconnect
                 self._socket.disconnect(self._settings.endpoint)
             _attach(self._socket, self._settings.endpoint, "connect")

@@ -10,7 +10,7 @@ import pytest
 from hitfinder.errors import BadMessageError, EndpointError
 from hitfinder.frame import Part
 from hitfinder.transport.settings import ReceiverSettings, SenderSettings
-from hitfinder.transport.sockets import MAX_PARTS, Receiver, Sender, new_context
+from hitfinder.transport.sockets import MAX_PARTS, REATTACH_MS, Receiver, Sender, new_context
 
 PATIENCE_MS = 5000
 S = TypeVar("S", Sender, Receiver)
@@ -168,3 +168,30 @@ def test_a_taken_address_is_one_clear_line(sockets: Sockets) -> None:
         port = other.getsockname()[1]
         with pytest.raises(EndpointError, match="in use"):
             sockets.sender(endpoint=f"tcp://127.0.0.1:{port}")
+
+
+def test_a_sender_that_comes_late_is_connected_once(sockets: Sockets, endpoint: str) -> None:
+    receiver = sockets.receiver(endpoint=endpoint)
+    for _ in range(3):
+        assert receiver.receive(REATTACH_MS) is None
+    sender = sockets.sender(endpoint=endpoint)
+    send(sender, b"first")
+    assert receiver.receive(PATIENCE_MS) is not None
+    assert receiver.receive(200) is None
+    assert receiver.connection_changes() == ["connected"]
+
+
+def test_a_sender_whose_message_was_refused_is_connected_again_once(
+    sockets: Sockets, endpoint: str
+) -> None:
+    sender, receiver = sockets.pair(endpoint, max_message_bytes=1024)
+    send(sender, b"x" * 5000)
+    seen: list[str] = []
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while len(seen) < 3 and time.monotonic() < end:
+        assert receiver.receive(100) is None
+        seen += receiver.connection_changes()
+    assert seen == ["connected", "disconnected", "connected"]
+    send(sender, b"good")
+    assert receiver.receive(PATIENCE_MS) is not None
+    assert receiver.connection_changes() == []
