@@ -54,8 +54,15 @@ QUIET_SHARE = 0.25
 """The frame's quantum is this quantile over its windows: spots and hot pixels, which skew their
 windows, may fill up to three quarters of them."""
 
-ALONE = 0.08
-"""A spot of 0.7 pixels' width spreads at least this share of its peak over the pixels around."""
+ALONE = 0.15
+"""A spot of 0.7 pixels' width spreads more than this share of its peak over the pixels around:
+0.22 when it is centred on a pixel, more when it is not."""
+
+BEST_OF = 4.0
+"""In sigma, what noise adds to the greatest of nine overlapping sums of eight pixels."""
+
+CERTAIN = 20.0
+"""In sigma: fainter pixels are never called alone, their surroundings tell too little."""
 
 LINE = 0.5
 """Opposite cells two steps away that both reach this share of a peak make it part of a line."""
@@ -137,7 +144,7 @@ def graph() -> ModelProto:
         g.op("Greater", reach, 1.0),
         g.op("GreaterOrEqual", reach, highest),
         g.op("Greater", n_quiet, ENOUGH),
-        g.op("Not", _alone(g, number, total, mean, sigma, quantum, excess)),
+        g.op("Not", _alone(g, brightest_3x3, mean, sigma, quantum, excess)),
         g.op("Not", _on_a_line(g, number, excess)),
     )
     is_spot = conditions[0]
@@ -237,23 +244,23 @@ def _sigma_3x3(
     return g.op("Max", g.op("Div", sigma, 3.0), g.op("Mul", g.op("Sqrt", variance), CELL / 3.0))
 
 
-def _alone(
-    g: Graph, number: str, total: str, mean: str, sigma: str, quantum: str, excess: str
-) -> str:
-    """Where the rest of a cell lacks what any spot spreads around its brightest pixel.
+def _alone(g: Graph, brightest_3x3: str, mean: str, sigma: str, quantum: str, excess: str) -> str:
+    """Where the pixels around a cell's brightest one lack what any spot spreads there.
 
-    Claimed only where the noise of the cell's 25 pixels, taken three times, and twice the noise
-    of the few photons expected leave no doubt: a pixel above about 190 sigma.
+    Their sum is what the brightest 3 x 3 pixels hold beyond it; the greatest of the windows that
+    may contain it, so noise adds to it (BEST_OF), and a real spot nearby speaks for it. Claimed
+    only beyond twice the noise of the few photons expected, from some 40 sigma on.
     """
-    rest = g.op("Sub", g.op("Sub", total, g.op("Mul", mean, number)), excess)
+    best = g.op("MaxPool", brightest_3x3, kernel_shape=(2, 2), pads=(1, 1, 0, 0))
+    around = g.op("Sub", g.op("Mul", g.op("Sub", best, mean), 9.0), excess)
     expected = g.op("Mul", g.op("Max", excess, 0.0), ALONE)
-    doubt = g.op(
+    least = g.op(
         "Add",
-        g.op("Mul", sigma, 3.0 * CELL),
-        g.op("Mul", g.op("Sqrt", g.op("Mul", expected, quantum)), 2.0),
+        g.op("Sub", expected, g.op("Mul", g.op("Sqrt", g.op("Mul", expected, quantum)), 2.0)),
+        g.op("Mul", sigma, BEST_OF),
     )
-    least = g.op("Sub", expected, doubt)
-    return g.op("And", g.op("Greater", least, 0.0), g.op("Less", rest, least))
+    bright = g.op("Greater", excess, g.op("Mul", sigma, CERTAIN))
+    return g.op("And", bright, g.op("Less", around, least))
 
 
 def _on_a_line(g: Graph, number: str, excess: str) -> str:

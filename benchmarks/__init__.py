@@ -1,0 +1,1 @@
+"""What the service costs, measured. RESULTS.md has the figures; nothing here is a test."""
