@@ -30,7 +30,8 @@ def stack(tmp_path: Path) -> Path:
     rng = np.random.default_rng(5)
     frames = rng.poisson(2.0, (4, 300, 300)).astype(np.uint16)
     for at in range(40):
-        frames[::2, 20 + 30 * (at // 8), 20 + 30 * (at % 8)] += 300
+        row, col = 20 + 30 * (at // 8), 20 + 30 * (at % 8)
+        frames[::2, row : row + 2, col : col + 2] += np.array([[300, 90], [90, 30]], np.uint16)
     path = tmp_path / "run.h5"
     with h5py.File(path, "w") as file:
         file["entry/data/data"] = frames
