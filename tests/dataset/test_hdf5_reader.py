@@ -118,6 +118,62 @@ def test_virtual_dataset_without_its_file_is_no_series_of_zeros(tmp_path: Path) 
         open_series([path])
 
 
+def _virtual(path: Path, source: str) -> Path:
+    """A file whose two frames lie in `source`."""
+    with h5py.File(path, "w") as file:
+        layout = h5py.VirtualLayout((2, 8, 9), "u2")
+        layout[:] = h5py.VirtualSource(source, "data", (2, 8, 9))
+        file.create_virtual_dataset("entry/data/data", layout)
+    return path
+
+
+def test_the_sources_of_a_virtual_dataset_are_sought_where_hdf5_seeks_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, linked, work = tmp_path / "raw", tmp_path / "linked", tmp_path / "work"
+    for folder in (raw, linked, work):
+        folder.mkdir()
+    monkeypatch.chdir(work)
+    write_hdf5(raw / "part.h5", data=counts(2, 8, 9))
+    write_hdf5(work / "near.h5", data=counts(2, 8, 9))
+    beside = _virtual(raw / "beside.h5", "part.h5")
+    (linked / "symlink.h5").symlink_to(beside)
+    with h5py.File(linked / "master.h5", "w") as file:
+        file["entry/data/data"] = h5py.ExternalLink("../raw/beside.h5", "entry/data/data")
+    for path in (
+        linked / "symlink.h5",
+        linked / "master.h5",
+        _virtual(raw / "moved.h5", "/gone/part.h5"),
+        _virtual(raw / "worked.h5", "near.h5"),
+    ):
+        np.testing.assert_array_equal(read_all(path), counts(2, 8, 9))
+
+
+def test_a_source_beside_the_master_only_is_no_series_of_zeros(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    write_hdf5(tmp_path / "part.h5", data=counts(2, 8, 9))
+    _virtual(tmp_path / "raw" / "virtual.h5", "part.h5")
+    with h5py.File(tmp_path / "master.h5", "w") as file:
+        file["entry/data/data"] = h5py.ExternalLink("raw/virtual.h5", "entry/data/data")
+    with pytest.raises(DataFileError, match=r"made of 'part\.h5'"):
+        open_series([tmp_path / "master.h5"])
+
+
+def test_a_virtual_dataset_of_numbered_files(tmp_path: Path) -> None:
+    frames = counts(2, 8, 9)
+    for number in range(2):
+        write_hdf5(tmp_path / f"part{number}.h5", data=frames[number : number + 1])
+    growing = h5py.h5s.create_simple((2, 8, 9), (h5py.h5s.UNLIMITED, 8, 9))
+    blocks = growing.copy()
+    blocks.select_hyperslab((0, 0, 0), (h5py.h5s.UNLIMITED, 1, 1), (1, 8, 9), (1, 8, 9))
+    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options.set_virtual(blocks, b"part%b.h5", b"data", h5py.h5s.create_simple((1, 8, 9)))
+    with h5py.File(tmp_path / "run.h5", "w") as file:
+        group = file.create_group("entry/data")
+        h5py.h5d.create(group.id, b"data", h5py.h5t.NATIVE_UINT16, growing, options)
+    np.testing.assert_array_equal(read_all(tmp_path / "run.h5"), frames)
+
+
 @pytest.mark.parametrize(
     ("datasets", "message"),
     [

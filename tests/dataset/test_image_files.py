@@ -1,5 +1,7 @@
 import bz2
 import gzip
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,20 @@ def test_noise_is_no_image(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(np.random.default_rng(5).bytes(5000))
     with pytest.raises(DataFileError, match=f"a{suffix}: is no readable image"):
         open_series([path])
+
+
+def test_nothing_is_said_beside_the_answer(tmp_path: Path) -> None:
+    # a d*TREK header as cameras write it, without the end that fabio would like
+    header = b"{\nHEADER_BYTES=  512;\nSIZE1=30;\nSIZE2=20;\nData_type=unsigned short int;\n"
+    header += b"BYTE_ORDER=little_endian;\n"
+    path = tmp_path / "a.img"
+    path.write_bytes(header.ljust(512) + counts(20, 30).astype("<u2").tobytes())
+    code = "import sys; from tests.dataset.files import read_all, Path; "
+    code += "sys.exit(read_all(Path(sys.argv[1])).shape != (1, 20, 30))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_files_of_one_frame_join_while_they_are_alike(tmp_path: Path) -> None:
