@@ -30,6 +30,7 @@ from hitfinder.serving.pipeline import Pipeline
 from hitfinder.serving.publish import JudgedBy, Publish
 from hitfinder.serving.reports import Reports
 from hitfinder.serving.service import Parts, Service
+from hitfinder.serving.streams import Streams
 from hitfinder.transport.outlet import Outlet
 from hitfinder.transport.settings import SenderSettings
 from hitfinder.transport.sockets import Context, Receiver, Sender, new_context
@@ -114,7 +115,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
     _tell_model(metrics, reports, model)
     context = new_context()
     source = Receiver(config.input, context)
-    streams = _outlets(config, folder, context)
+    outlets = _outlets(config, folder, context)
     verdicts = _verdict_sender(config, context)
     started_unix_ns = time.time_ns() - clock()
     ledger = Ledger(
@@ -134,7 +135,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
     publish = Publish(
         line=line,
         verdicts=verdicts,
-        streams=streams,
+        streams=Streams(outlets, metrics=metrics, clock=clock, reports=reports),
         vetoed_share=0.0 if config.vetoed is None else config.vetoed.share,
         ledger=ledger,
         judged_by=JudgedBy(model=model.card.name, threshold=judging.threshold),
@@ -154,7 +155,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
             ledger=ledger,
             metrics=metrics,
             source=source,
-            outputs=[*streams.values(), *([] if verdicts is None else [verdicts])],
+            outputs=[*outlets.values(), *([] if verdicts is None else [verdicts])],
             region_shape=_region_shape(config, judging.plan),
             drain_timeout_s=config.pressure.drain_timeout_ms / 1000,
             clock=clock,

@@ -181,12 +181,24 @@ def _check_sources(path: Path, dataset: h5py.Dataset) -> None:
     """HDF5 reads the frames of a virtual dataset whose file is gone as zeros: misses, silently."""
     if not dataset.is_virtual:
         return
+    # The file that holds the dataset: not `path` where a link leads there.
+    folder = Path(dataset.file.filename).resolve().parent
     for source in dataset.virtual_sources():
-        if source.file_name != "." and not (path.parent / source.file_name).exists():
+        if source.file_name != "." and not _is_found(source.file_name, folder):
             raise DataFileError(
                 f"{path}: {dataset.name} is made of '{source.file_name}', which is not there; "
-                "copy it beside this file"
+                f"copy it to {folder}"
             )
+
+
+def _is_found(source: str, folder: Path) -> bool:
+    """Whether a virtual dataset's source is where HDF5 seeks it: at its own absolute path, and
+    failing that under its bare name; beside the dataset's file; in the working folder.
+    """
+    # In a row of numbered files, which HDF5 ends at the first that is not there, %b is the number.
+    name = Path(source.replace("%b", "0").replace("%%", "%"))
+    names = (name, Path(name.name)) if name.is_absolute() else (name,)
+    return any((place / each).exists() for place in (folder, Path.cwd()) for each in names)
 
 
 def _truths(path: Path, file: h5py.File, count: int) -> list[Truth | None]:

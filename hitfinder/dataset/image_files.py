@@ -6,6 +6,7 @@ Not found out: a KCD file that lost a few bytes of its tail, since fabio reads i
 """
 
 import io
+import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ from hitfinder.dataset.frames import DataFile, FrameRef, check_frame, plain_payl
 from hitfinder.dataset.location import Location, read_bytes
 from hitfinder.errors import DataFileError
 from hitfinder.frame import Detector, Payload
+
+# What fabio logs, "may be corrupted" of every d*TREK header padded with blanks, goes to standard
+# error where nobody has set up logging. Damage shows as an exception or in `incomplete_data`.
+logging.getLogger("fabio").addHandler(logging.NullHandler())
 
 _MOST_EMPTY_READS = 100
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from hitfinder.errors import BadMessageError
-from hitfinder.frame import Frame, Part, Passed, SeriesStarted, nbytes
+from hitfinder.frame import Part, Passed, SeriesStarted, nbytes
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import InFlight, Line, Passage, passage_of
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
-from hitfinder.verdict import Outcome, Reason, Verdict
+from hitfinder.verdict import Reason
 from hitfinder.wire.protocol import Decoder
 
 WAIT_MS = 50
@@ -71,7 +71,7 @@ class Ingest:
         self._line.enter(passage)
         if isinstance(passage, InFlight):
             if not self._backlog.put(passage):
-                self._line.settle(passage, self._overloaded(passage.frame))
+                self._line.let_go(passage, Reason.OVERLOAD, self._clock())
         elif isinstance(passage.event, SeriesStarted):
             self._backlog.put(passage, always=True)
         self._metrics.judge_queue_bytes.set(self._backlog.bytes)
@@ -101,16 +101,6 @@ class Ingest:
         self._line.count_bad()
         self._metrics.bad_messages.labels(error.kind).inc()
         self._log.warning(f"bad {error.kind}", f"bad message, {what}: {error}", self._clock())
-
-    def _overloaded(self, frame: Frame) -> Verdict:
-        return Verdict(
-            series=frame.series,
-            number=frame.number,
-            outcome=Outcome.UNJUDGED,
-            reason=Reason.OVERLOAD,
-            arrival_ns=frame.arrival_ns,
-            settled_ns=self._clock(),
-        )
 
     def _watch_connections(self) -> None:
         for change in self._source.connection_changes():

@@ -21,7 +21,7 @@ from hitfinder.serving.line import InFlight, Line, Passage
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
-from hitfinder.verdict import Outcome, Reason, Verdict
+from hitfinder.verdict import Reason, Verdict
 
 MAX_BATCH_PIXELS = 2**24
 """A batch of whole frames must not outgrow memory: 64 MiB of float32."""
@@ -159,12 +159,12 @@ class Judge:
         if payload_shape != self._payload_shape:
             self._judge(self._batcher.flush())
         if not self._is_ready_for(payload_shape):
-            self._settle(passage, Reason.DECODE)
+            self._let_go(passage, Reason.DECODE)
             return
         now_ns = self._clock()
         waited_ns = now_ns - passage.frame.arrival_ns
         if waited_ns + self._backlog.cost_ns > self._deadline_ns:
-            self._settle(passage, Reason.DEADLINE)
+            self._let_go(passage, Reason.DEADLINE)
             return
         self._metrics.stage_seconds.labels("queue").observe(waited_ns / 1e9)
         self._batcher.add(passage, now_ns)
@@ -201,10 +201,10 @@ class Judge:
         self._backlog.told_cost((scored_ns - started_ns) / len(batch))
         for passage, score in zip(ready, scores[: len(ready)].tolist(), strict=True):
             if np.isfinite(score):
-                self._settle(passage, None, score)
+                self._settle(passage, score)
             else:
                 self._log.warning("score", "the model gave a score that is no number", scored_ns)
-                self._settle(passage, Reason.MODEL)
+                self._let_go(passage, Reason.MODEL)
 
     def _read(self, passage: InFlight, out: NDArray[np.float32]) -> bool:
         frame = passage.frame
@@ -216,7 +216,7 @@ class Judge:
                 f"series {frame.series} frame {frame.number} goes on unjudged: {error}",
                 self._clock(),
             )
-            self._settle(passage, Reason.DECODE)
+            self._let_go(passage, Reason.DECODE)
             return False
         return True
 
@@ -234,14 +234,15 @@ class Judge:
         self._broken = False
         return scores
 
-    def _settle(self, passage: InFlight, reason: Reason | None, score: float | None = None) -> None:
+    def _let_go(self, passage: InFlight, reason: Reason) -> None:
+        self._line.let_go(passage, reason, self._clock())
+
+    def _settle(self, passage: InFlight, score: float) -> None:
         frame = passage.frame
-        outcome = Outcome.UNJUDGED if score is None else outcome_of(score, self._threshold)
         verdict = Verdict(
             series=frame.series,
             number=frame.number,
-            outcome=outcome,
-            reason=reason,
+            outcome=outcome_of(score, self._threshold),
             score=score,
             arrival_ns=frame.arrival_ns,
             settled_ns=self._clock(),

@@ -108,6 +108,19 @@ class Line:
                 self._changed.notify_all()
             return True
 
+    def let_go(self, passage: InFlight, reason: Reason, now_ns: int) -> bool:
+        """Settle a frame as unjudged; False when it has a verdict already."""
+        frame = passage.frame
+        verdict = Verdict(
+            series=frame.series,
+            number=frame.number,
+            outcome=Outcome.UNJUDGED,
+            reason=reason,
+            arrival_ns=frame.arrival_ns,
+            settled_ns=now_ns,
+        )
+        return self.settle(passage, verdict)
+
     def front(self, timeout_s: float) -> Passage | None:
         """The front message: as soon as it is settled, or as it is after `timeout_s` or when
         the line is crowded. None when the line is empty.

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from hitfinder.serving.line import LineCounts
+from hitfinder.transport.outlet import Offered
 from hitfinder.verdict import Outcome, Reason
 
 STAGES = ("decode_header", "queue", "read_region", "score", "publish")
@@ -85,6 +86,11 @@ class Metrics:
             "hitfinder_frames_spilled", "Frames written to disk to be sent later.", ["stream"],
             registry=registry,
         )  # fmt: skip
+        self.frames_offered = {
+            Offered.SENT: self.forwarded,
+            Offered.SPILLED: self.spilled,
+            Offered.DROPPED: self.dropped,
+        }
         self.bad_messages = Counter(
             "hitfinder_bad_messages", "Messages that broke their protocol.", ["kind"],
             registry=registry,

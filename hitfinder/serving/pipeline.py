@@ -17,7 +17,7 @@ from hitfinder.serving.ingest import Ingest
 from hitfinder.serving.judge import Judge
 from hitfinder.serving.line import InFlight, Line
 from hitfinder.serving.publish import Publish
-from hitfinder.verdict import Outcome, Reason, Verdict
+from hitfinder.verdict import Reason
 
 STALLED_WAIT_S = 0.002
 """Pause before a message that no receiver took is offered again."""
@@ -144,16 +144,7 @@ class Pipeline:
         """Settle and account for what is left; its messages are offered once more, then dropped."""
         while (passage := self._line.front(0)) is not None:
             if isinstance(passage, InFlight):
-                frame = passage.frame
-                verdict = Verdict(
-                    series=frame.series,
-                    number=frame.number,
-                    outcome=Outcome.UNJUDGED,
-                    reason=Reason.DRAINING,
-                    arrival_ns=frame.arrival_ns,
-                    settled_ns=self._clock(),
-                )
-                self._line.settle(passage, verdict)
+                self._line.let_go(passage, Reason.DRAINING, self._clock())
             if not self._publish.step():
                 self._publish.drop_front()
         self._publish.finish()

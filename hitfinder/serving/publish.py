@@ -9,18 +9,19 @@ What this file does not know: pixels and scores.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
 
 from hitfinder.errors import LedgerError
-from hitfinder.frame import Part, SeriesEnded, SeriesStarted, nbytes
+from hitfinder.frame import Part, SeriesEnded, SeriesStarted
 from hitfinder.ledger.store import Ledger
 from hitfinder.serving.line import InFlight, Line, Mark, Passage
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
+from hitfinder.serving.streams import Streams
 from hitfinder.transport.outlet import Offered
 from hitfinder.verdict import Outcome, Reason, Verdict
 from hitfinder.wire.verdicts import Heartbeat, Totals, VerdictMessage, encode
@@ -30,32 +31,8 @@ WAIT_S = 0.02
 
 BEAT_NS = 1_000_000_000
 FLUSH_NS = 400_000_000
-STALL_NS = 1_000_000_000
-"""An output that takes nothing for this long is told as stalled."""
-
 RATE_OVER = 1000
 """Frames that the hit rate is taken over."""
-
-
-class Stream(Protocol):
-    """An output under its stall rule."""
-
-    def offer(self, parts: tuple[Part, ...]) -> Offered:
-        """Send, drop, spill, or say that it is stalled."""
-        ...
-
-    def catch_up(self) -> int:
-        """Send some of what waits on disk."""
-        ...
-
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes on disk."""
-        ...
-
-    def connection_changes(self) -> list[str]:
-        """Each "connected" or "disconnected" since the last call."""
-        ...
 
 
 class VerdictSink(Protocol):
@@ -75,14 +52,14 @@ class JudgedBy:
 
 
 class Publish:
-    """`step` publishes at most one message. `streams` has "kept", "vetoed", both or none."""
+    """`step` publishes at most one message."""
 
     def __init__(
         self,
         *,
         line: Line,
         verdicts: VerdictSink | None,
-        streams: Mapping[str, Stream],
+        streams: Streams,
         vetoed_share: float,
         ledger: Ledger,
         judged_by: JudgedBy,
@@ -104,16 +81,9 @@ class Publish:
         self._logger = logging.getLogger("hitfinder.publish")
         self._log = Occasionally(self._logger)
         self._front: Passage | None = None
-        self._to_send: deque[str] = deque()
-        self._stalled_since_ns: dict[str, int] = {}
-        self._told_stalled: set[str] = set()
-        self._peers = dict.fromkeys(streams, 0)
         self._recent: deque[bool] = deque(maxlen=RATE_OVER)
         self._sequence = 0
         self._next_beat_ns = self._next_flush_ns = 0
-        self.forwarded = dict.fromkeys(("kept", "vetoed"), 0)
-        self.dropped = dict.fromkeys(("kept", "vetoed"), 0)
-        self.spilled = dict.fromkeys(("kept", "vetoed"), 0)
 
     def step(self) -> bool:
         """Publish the front message, or try again to send it; False when nothing moved."""
@@ -123,7 +93,7 @@ class Publish:
             if passage is None or not self._account(passage):
                 return False
             self._front = passage
-        if not self._send(self._front):
+        if not self._streams.send(self._front):
             return False
         self._front = None
         self._line.leave()
@@ -132,9 +102,7 @@ class Publish:
     def drop_front(self) -> None:
         """Give up sending the front message; the service stops and its receivers do not take it."""
         if self._front is not None:
-            for stream in self._to_send:
-                self._count(stream, Offered.DROPPED, self._front)
-            self._to_send.clear()
+            self._streams.give_up(self._front)
 
     def finish(self) -> None:
         """Last heartbeat, last rows. The line is empty."""
@@ -152,9 +120,9 @@ class Publish:
             in_flight=counts.in_flight,
             lost=self._ledger.lost,
             duplicates=self._ledger.duplicates,
-            forwarded=sum(self.forwarded.values()),
-            dropped=sum(self.dropped.values()),
-            spilled=sum(self.spilled.values()),
+            forwarded=self._streams.counts[Offered.SENT],
+            dropped=self._streams.counts[Offered.DROPPED],
+            spilled=self._streams.counts[Offered.SPILLED],
             bad_messages=counts.bad_messages,
         )
 
@@ -168,24 +136,16 @@ class Publish:
             return False
         self._announce(verdict)
         self._ledger.frame(verdict)
-        self._to_send.extend(self._streams_for(verdict))
+        self._streams.owe(self._owed(verdict))
         return True
 
     def _overdue(self, passage: InFlight) -> Verdict | None:
-        """Settle a frame that the model did not judge in time, or that there is no room for."""
-        frame = passage.frame
+        """Let go a frame that the model did not judge in time, or that there is no room for."""
         now_ns = self._clock()
-        overdue = now_ns - frame.arrival_ns > self._deadline_ns
-        if overdue or self._line.crowded:
-            verdict = Verdict(
-                series=frame.series,
-                number=frame.number,
-                outcome=Outcome.UNJUDGED,
-                reason=Reason.DEADLINE if overdue else Reason.OVERLOAD,
-                arrival_ns=frame.arrival_ns,
-                settled_ns=now_ns,
-            )
-            self._line.settle(passage, verdict)
+        if now_ns - passage.frame.arrival_ns > self._deadline_ns:
+            self._line.let_go(passage, Reason.DEADLINE, now_ns)
+        elif self._line.crowded:
+            self._line.let_go(passage, Reason.OVERLOAD, now_ns)
         # The judge may have settled it meanwhile; its verdict then stands.
         return passage.verdict
 
@@ -198,7 +158,7 @@ class Publish:
         elif isinstance(event, SeriesEnded):
             self._end_series(event.series)
         # Marks and unknown messages complete every stream.
-        self._to_send.extend(self._streams)
+        self._streams.owe(self._streams.names)
 
     def _end_series(self, series: str) -> None:
         count = self._ledger.series_ended(series)
@@ -235,62 +195,11 @@ class Publish:
         self._verdicts.offer((encode(message),))
         self._metrics.stage_seconds.labels("publish").observe((self._clock() - now_ns) / 1e9)
 
-    def _streams_for(self, verdict: Verdict) -> list[str]:
+    def _owed(self, verdict: Verdict) -> list[str]:
         if verdict.outcome is not Outcome.VETOED:
-            return [name for name in self._streams if name == "kept"]
+            return ["kept"]
         chosen = share_of(verdict.series, verdict.number) < self._vetoed_share
-        return [name for name in self._streams if name == "vetoed" and chosen]
-
-    def _send(self, passage: Passage) -> bool:
-        """Offer the front to the streams that it still owes; False when one is stalled."""
-        while self._to_send:
-            stream = self._to_send[0]
-            offered = self._streams[stream].offer(passage.parts)
-            self._watch_stall(stream, offered)
-            if offered is Offered.STALLED:
-                return False
-            self._count(stream, offered, passage)
-            self._to_send.popleft()
-        return True
-
-    def _count(self, stream: str, offered: Offered, passage: Passage) -> None:
-        if offered is Offered.SENT:
-            self._metrics.forwarded_bytes.labels(stream).inc(nbytes(passage.parts))
-        if isinstance(passage, Mark):
-            return
-        counter = {
-            Offered.SENT: self._metrics.forwarded,
-            Offered.SPILLED: self._metrics.spilled,
-            Offered.DROPPED: self._metrics.dropped,
-        }[offered]
-        counter.labels(stream).inc()
-        if offered is Offered.DROPPED:
-            text = f"{stream} frames dropped: their receiver is too slow or gone"
-            self._log.warning(f"dropped {stream}", text, self._clock())
-        self.forwarded[stream] += offered is Offered.SENT
-        self.dropped[stream] += offered is Offered.DROPPED
-        self.spilled[stream] += offered is Offered.SPILLED
-
-    def _watch_stall(self, stream: str, offered: Offered) -> None:
-        """Tell when a receiver has not taken messages for a while, and when it takes them again.
-
-        Shorter stalls are the sockets' daily life.
-        """
-        since_ns = self._stalled_since_ns.get(stream)
-        now_ns = self._clock()
-        if offered is Offered.SENT:
-            if since_ns is not None:
-                del self._stalled_since_ns[stream]
-                self._metrics.stalled.labels(stream).set(0)
-            if stream in self._told_stalled:
-                self._told_stalled.discard(stream)
-                self._reports.add("output flows", f"{stream} frames are taken again")
-        elif since_ns is None:
-            self._stalled_since_ns[stream] = now_ns
-        elif now_ns - since_ns > STALL_NS and stream not in self._told_stalled:
-            self._told_stalled.add(stream)
-            self._metrics.stalled.labels(stream).set(1)
-            self._reports.add("output stalled", f"nobody takes {stream} frames: {_RULES[offered]}")
+        return ["vetoed"] if chosen else []
 
     def _keep_time(self) -> None:
         now_ns = self._clock()
@@ -300,7 +209,7 @@ class Publish:
         if now_ns >= self._next_flush_ns:
             self._next_flush_ns = now_ns + FLUSH_NS
             self._flush(now_ns)
-            self._watch_streams()
+            self._streams.watch()
 
     def _beat(self) -> None:
         totals = self.totals()
@@ -320,23 +229,6 @@ class Publish:
         except LedgerError as error:
             self._metrics.ledger_errors.inc()
             self._log.warning("ledger", str(error), now_ns)
-
-    def _watch_streams(self) -> None:
-        for name, stream in self._streams.items():
-            stream.catch_up()
-            self._metrics.spill_bytes.labels(name).set(stream.waiting_bytes)
-            for change in stream.connection_changes():
-                self._peers[name] += 1 if change == "connected" else -1
-                level = logging.INFO if change == "connected" else logging.WARNING
-                self._reports.add(f"{name} {change}", f"receivers now: {self._peers[name]}", level)
-            self._metrics.peers.labels(name).set(self._peers[name])
-
-
-_RULES = {
-    Offered.STALLED: "the service waits, its sender will feel it",
-    Offered.DROPPED: "they are dropped and counted",
-    Offered.SPILLED: "they are written to disk",
-}
 
 
 def share_of(series: str, number: int) -> float:

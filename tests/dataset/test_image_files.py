@@ -88,8 +88,8 @@ def test_nothing_is_said_beside_the_answer(tmp_path: Path) -> None:
     header += b"BYTE_ORDER=little_endian;\n"
     path = tmp_path / "a.img"
     path.write_bytes(header.ljust(512) + counts(20, 30).astype("<u2").tobytes())
-    code = "import sys; from tests.dataset.files import read_all, Path; "
-    code += "sys.exit(read_all(Path(sys.argv[1])).shape != (1, 20, 30))"
+    code = "import sys; from tests.dataset.files import read_all; "
+    code += "sys.exit(read_all(sys.argv[1]).shape != (1, 20, 30))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
     )

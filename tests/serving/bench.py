@@ -24,6 +24,7 @@ from hitfinder.serving.line import Line
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.publish import JudgedBy, Publish
 from hitfinder.serving.reports import Reports
+from hitfinder.serving.streams import Streams
 from hitfinder.testing.fakes import (
     FakeClock,
     FakeModel,
@@ -87,9 +88,14 @@ class Bench:
             batch_size=batch_size, wait_ns=int(WAIT_MS * 1e6), deadline_ns=deadline_ns,
             metrics=self.metrics, clock=self.clock, reports=self.reports,
         )  # fmt: skip
+        outputs = {"kept": self.kept, "vetoed": self.vetoed}
+        self.streams = Streams(
+            {name: outputs[name] for name in streams},
+            metrics=self.metrics, clock=self.clock, reports=self.reports,
+        )  # fmt: skip
         self.publish = Publish(
             line=self.line, verdicts=self.verdict_sink,
-            streams={n: {"kept": self.kept, "vetoed": self.vetoed}[n] for n in streams},
+            streams=self.streams,
             vetoed_share=vetoed_share, ledger=self.ledger,
             judged_by=JudgedBy(model="fake", threshold=0.5), deadline_ns=deadline_ns,
             metrics=self.metrics, clock=self.clock, reports=self.reports,

@@ -1,0 +1,132 @@
+"""Messages on to their receivers: kept and vetoed frames, each stream under its stall rule.
+
+Owes the front message to some streams and offers it until each has sent, spilled or dropped it;
+counts what became of frames, and tells when a receiver has not taken any for a while.
+What this file does not know: why a message goes where.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from hitfinder.frame import Part, nbytes
+from hitfinder.serving.line import InFlight, Passage
+from hitfinder.serving.log import Occasionally
+from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.reports import Reports
+from hitfinder.transport.outlet import Offered
+
+STALL_NS = 1_000_000_000
+"""An output that takes nothing for this long is told as stalled; less is a socket's daily life."""
+
+_RULES = {
+    Offered.STALLED: "the service waits, its sender will feel it",
+    Offered.DROPPED: "they are dropped and counted",
+    Offered.SPILLED: "they are written to disk",
+}
+
+
+class Stream(Protocol):
+    """An output under its stall rule."""
+
+    def offer(self, parts: tuple[Part, ...]) -> Offered:
+        """Send, drop, spill, or say that it is stalled."""
+        ...
+
+    def catch_up(self) -> int:
+        """Send some of what waits on disk."""
+        ...
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes on disk."""
+        ...
+
+    def connection_changes(self) -> list[str]:
+        """Each "connected" or "disconnected" since the last call."""
+        ...
+
+
+class Streams:
+    """Used by the publish thread alone. `counts` has the frames by what became of them."""
+
+    def __init__(
+        self,
+        streams: Mapping[str, Stream],
+        *,
+        metrics: Metrics,
+        clock: Callable[[], int],
+        reports: Reports,
+    ) -> None:
+        self._streams = streams
+        self._metrics = metrics
+        self._clock = clock
+        self._reports = reports
+        self._log = Occasionally(logging.getLogger("hitfinder.streams"))
+        self._owed: deque[str] = deque()
+        self._stalled_since_ns: dict[str, int] = {}
+        self._told_stalled: set[str] = set()
+        self._peers = dict.fromkeys(streams, 0)
+        self.counts: Counter[Offered] = Counter()
+
+    @property
+    def names(self) -> Iterable[str]:
+        """The streams there are."""
+        return self._streams
+
+    def owe(self, names: Iterable[str]) -> None:
+        """The next message goes to these streams."""
+        self._owed.extend(name for name in names if name in self._streams)
+
+    def send(self, passage: Passage) -> bool:
+        """Offer the message to the streams that it is still owed to; False when one is stalled."""
+        while self._owed:
+            name = self._owed[0]
+            offered = self._streams[name].offer(passage.parts)
+            self._watch_stall(name, offered)
+            if offered is Offered.STALLED:
+                return False
+            self._count(name, offered, passage)
+            self._owed.popleft()
+        return True
+
+    def give_up(self, passage: Passage) -> None:
+        """Drop the message where it is still owed: the service stops."""
+        while self._owed:
+            self._count(self._owed.popleft(), Offered.DROPPED, passage)
+
+    def watch(self) -> None:
+        """Send what waits on disk; note who comes and goes."""
+        for name, stream in self._streams.items():
+            stream.catch_up()
+            self._metrics.spill_bytes.labels(name).set(stream.waiting_bytes)
+            for change in stream.connection_changes():
+                self._peers[name] += 1 if change == "connected" else -1
+                level = logging.INFO if change == "connected" else logging.WARNING
+                self._reports.add(f"{name} {change}", f"receivers now: {self._peers[name]}", level)
+            self._metrics.peers.labels(name).set(self._peers[name])
+
+    def _count(self, name: str, offered: Offered, passage: Passage) -> None:
+        if offered is Offered.SENT:
+            self._metrics.forwarded_bytes.labels(name).inc(nbytes(passage.parts))
+        if offered is Offered.DROPPED:
+            text = f"{name} messages dropped: their receiver is too slow or gone"
+            self._log.warning(f"dropped {name}", text, self._clock())
+        if isinstance(passage, InFlight):
+            self.counts[offered] += 1
+            self._metrics.frames_offered[offered].labels(name).inc()
+
+    def _watch_stall(self, name: str, offered: Offered) -> None:
+        now_ns = self._clock()
+        since_ns = self._stalled_since_ns.setdefault(name, now_ns)
+        if offered is Offered.SENT:
+            del self._stalled_since_ns[name]
+            if name in self._told_stalled:
+                self._told_stalled.discard(name)
+                self._metrics.stalled.labels(name).set(0)
+                self._reports.add("output flows", f"{name} frames are taken again")
+        elif now_ns - since_ns > STALL_NS and name not in self._told_stalled:
+            self._told_stalled.add(name)
+            self._metrics.stalled.labels(name).set(1)
+            self._reports.add("output stalled", f"nobody takes {name} frames: {_RULES[offered]}")
