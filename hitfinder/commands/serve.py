@@ -13,7 +13,7 @@ from hitfinder.wire.verdicts import Totals
 
 
 def run(config_path: Path, summary_json: Path | None) -> int:
-    """Exit status: 0 after a stop that was asked for and totals that balance."""
+    """Exit status: 0 after a stop that was asked for, with totals that balance and are recorded."""
     config = load_config(config_path)
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)-7s %(message)s"
@@ -27,7 +27,7 @@ def run(config_path: Path, summary_json: Path | None) -> int:
     typer.echo(summary(totals))
     if summary_json is not None:
         summary_json.write_bytes(msgspec.json.format(msgspec.json.encode(totals)))
-    return 0 if asked_for and balances(totals) else 1
+    return 0 if asked_for and service.is_recorded and balances(totals) else 1
 
 
 def balances(totals: Totals) -> bool:

@@ -46,7 +46,8 @@ def gather_map(geometry: Geometry, payload_shape: tuple[int, ...]) -> GatherMap:
         )
     index = np.full((bottom - top, right - left), -1, np.int32)
     for panel in geometry.panels:
-        _lay(panel, geometry, payload_shape, index, left, top)
+        if not panel.ignored:
+            _lay(panel, geometry, payload_shape, index, left, top)
     for bad in geometry.bad:
         if bad.panel is None:
             index[_in_image(bad, index.shape, left, top)] = -1
@@ -79,8 +80,9 @@ def _lay(
     fs = np.floor((dx * panel.ss[1] - dy * panel.ss[0]) / area + 1e-9).astype(int)
     ss = np.floor((dy * panel.fs[0] - dx * panel.fs[1]) / area + 1e-9).astype(int)
     fs, ss = fs + panel.min_fs, ss + panel.min_ss
-    seen = (part < 0) & (fs >= panel.min_fs) & (fs <= panel.max_fs)
-    seen &= (ss >= panel.min_ss) & (ss <= panel.max_ss)
+    edge = panel.bad_edge_px
+    seen = (part < 0) & (fs >= panel.min_fs + edge) & (fs <= panel.max_fs - edge)
+    seen &= (ss >= panel.min_ss + edge) & (ss <= panel.max_ss - edge)
     for bad in geometry.bad:
         if bad.panel == panel.name:
             seen &= ~((fs >= bad.min_a) & (fs <= bad.max_a) & (ss >= bad.min_b) & (ss <= bad.max_b))

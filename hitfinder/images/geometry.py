@@ -2,8 +2,8 @@
 
 Read by the format's published description (crystfel_geometry(5)). Kept are the panels, bad
 regions, groups and the few physical values that hitfinder uses; every other key is kept as text.
-Not read: mask files and flags that live in HDF5 (`mask`, `mask_file`); a mask comes with the
-detector. Positions are in pixels from the beam, y upwards as in the file.
+Not read: mask files (`mask`, `mask_file`) and limits of values (`flag_lessthan`, ...); those come
+with the detector. Positions are in pixels from the beam, y upwards as in the file.
 """
 
 import math
@@ -34,7 +34,8 @@ class Quantity:
 class Panel:
     """A rectangle of pixels. min and max are inclusive, in the data; `fs` and `ss` are the (x, y)
     steps from a pixel to the next along a row and down a column; the corner is the outer corner
-    of the first pixel. `res_per_m` is pixels a metre.
+    of the first pixel. `res_per_m` is pixels a metre. Not to be used are the outermost
+    `bad_edge_px` pixels, and all of a panel that is `ignored`.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Panel:
     clen_m: Quantity | None = None
     coffset_m: float = 0.0
     max_adu: float | None = None
+    bad_edge_px: int = 0
+    ignored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,8 @@ _LENGTH = {"": 1.0, "m": 1.0, "mm": 1e-3}
 _WAVELENGTH = {"": 1.0, "m": 1.0, "A": 1e-10}
 
 _REQUIRED = ("min_fs", "max_fs", "min_ss", "max_ss", "corner_x", "corner_y", "fs", "ss")
-_PANEL_KEYS = frozenset(_REQUIRED) | {"res", "clen", "coffset", "max_adu"}
+_OPTIONAL = ("res", "clen", "coffset", "max_adu", "mask_edge_pixels", "no_index")
+_PANEL_KEYS = frozenset((*_REQUIRED, *_OPTIONAL))
 _ONLY_GLOBAL = frozenset({"photon_energy", "wavelength"})
 _DIMENSION = re.compile(r"dim(\d+)")
 _TERM = re.compile(r"([+-]?)\s*((?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)?)\s*\*?\s*([xyz])")
@@ -171,11 +175,15 @@ def _panel(name: str, section: _Section, source: str) -> Panel:
         clen_m=_optional(section, "clen", _quantity(_LENGTH)),
         coffset_m=_optional(section, "coffset", _number) or 0.0,
         max_adu=_optional(section, "max_adu", _number),
+        bad_edge_px=_optional(section, "mask_edge_pixels", _integer) or 0,
+        ignored=_optional(section, "no_index", _flag) or False,
     )
     if not 0 <= panel.min_fs <= panel.max_fs or not 0 <= panel.min_ss <= panel.max_ss:
         raise ConfigError(f"{section['max_fs'].place}: panel {name} ends before it begins")
     if abs(panel.fs[0] * panel.ss[1] - panel.fs[1] * panel.ss[0]) < 1e-6:
         raise ConfigError(f"{section['ss'].place}: fs and ss of panel {name} are parallel")
+    if panel.bad_edge_px < 0:
+        raise ConfigError(f"{section['mask_edge_pixels'].place}: mask_edge_pixels is below 0")
     return panel
 
 
@@ -246,6 +254,12 @@ def _integer(entry: _Entry) -> int:
     if not value.is_integer():
         raise ConfigError(f"{entry.place}: expected a whole number, found {entry.text!r}")
     return int(value)
+
+
+def _flag(entry: _Entry) -> bool:
+    known = {"true": True, "false": False}
+    text = entry.text.lower()
+    return known[text] if text in known else _integer(entry) != 0
 
 
 def _vector(entry: _Entry) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from hitfinder.errors import BadMessageError
-from hitfinder.frame import Part, Passed, SeriesStarted, nbytes
+from hitfinder.frame import Event, Part, Passed, SeriesStarted, nbytes
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import InFlight, Line, Passage, passage_of
 from hitfinder.serving.log import Occasionally
@@ -61,30 +61,21 @@ class Ingest:
         self._peers = 0
 
     def step(self, wait_ms: int = WAIT_MS) -> bool:
-        """Take in one message; False when there was none, or no room for one."""
+        """Take in one message, good or bad; False when there was none, or no room for one."""
         self._watch_connections()
         if not self._line.wait_for_room(wait_ms / 1000):
             return False
-        passage = self._next(wait_ms)
-        if passage is None:
-            return False
-        self._line.enter(passage)
-        if isinstance(passage, InFlight):
-            if not self._backlog.put(passage):
-                self._line.let_go(passage, Reason.OVERLOAD, self._clock())
-        elif isinstance(passage.event, SeriesStarted):
-            self._backlog.put(passage, always=True)
-        self._metrics.judge_queue_bytes.set(self._backlog.bytes)
-        return True
-
-    def _next(self, timeout_ms: int) -> Passage | None:
         try:
-            parts = self._source.receive(timeout_ms)
+            parts = self._source.receive(wait_ms)
         except BadMessageError as error:
             self._count_bad(error, "refused")
-            return None
+            return True
         if parts is None:
-            return None
+            return False
+        self._enter(passage_of(self._decoded(parts)))
+        return True
+
+    def _decoded(self, parts: tuple[Part, ...]) -> Event:
         arrival_ns = self._clock()
         self._metrics.received_bytes.inc(nbytes(parts))
         try:
@@ -92,10 +83,18 @@ class Ingest:
         except BadMessageError as error:
             self._count_bad(error, "passed on unread")
             event = Passed(kind="bad message", parts=parts)
-        self._metrics.stage_seconds.labels("decode_header").observe(
-            (self._clock() - arrival_ns) / 1e9
-        )
-        return passage_of(event)
+        seconds = (self._clock() - arrival_ns) / 1e9
+        self._metrics.stage_seconds.labels("decode_header").observe(seconds)
+        return event
+
+    def _enter(self, passage: Passage) -> None:
+        self._line.enter(passage)
+        if isinstance(passage, InFlight):
+            if not self._backlog.put(passage):
+                self._line.let_go(passage, Reason.OVERLOAD, self._clock())
+        elif isinstance(passage.event, SeriesStarted):
+            self._backlog.put(passage, always=True)
+        self._metrics.judge_queue_bytes.set(self._backlog.bytes)
 
     def _count_bad(self, error: BadMessageError, what: str) -> None:
         self._line.count_bad()

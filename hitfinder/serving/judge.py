@@ -6,6 +6,7 @@ What this file does not know: sockets, and which model or region it has been giv
 """
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.cascade import outcome_of
-from hitfinder.errors import HitfinderError, PayloadError
+from hitfinder.errors import ConfigError, HitfinderError, PayloadError
 from hitfinder.frame import Detector, Payload, SeriesStarted
 from hitfinder.inference.batcher import BATCH_SIZES, Batcher, padded_size
 from hitfinder.serving.backlog import Backlog
@@ -22,6 +23,9 @@ from hitfinder.serving.log import Occasionally
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
 from hitfinder.verdict import Reason, Verdict
+
+MAX_REGION_PIXELS = 2**26
+"""Four times the largest detectors' 16M: a header that claims more must not cost its memory."""
 
 MAX_BATCH_PIXELS = 2**24
 """A batch of whole frames must not outgrow memory: 64 MiB of float32."""
@@ -96,12 +100,18 @@ class Judge:
         self._detector = Detector()
         self._reader: Reader
         self._payload_shape: tuple[int, ...] | None = None
+        self._hopeless_shape: tuple[int, ...] | None = None
         self._buffer = np.empty((0, 0, 0), np.float32)
         self._broken = False
 
     def prepare(self, payload_shape: tuple[int, ...]) -> None:
         """Plan and warm for frames of this shape. Raises ConfigError, HitfinderError."""
         reader = self._plan(payload_shape, self._detector)
+        if math.prod(reader.shape) > MAX_REGION_PIXELS:
+            raise ConfigError(
+                f"a region of {reader.shape} pixels is larger than any detector; does the sender "
+                f"say the right shape? Else set region.kind to center or box"
+            )
         if self._buffer.shape[1:] != reader.shape:
             self.warm(*reader.shape)
         self._reader, self._payload_shape = reader, payload_shape
@@ -150,7 +160,7 @@ class Judge:
 
     def _begin(self, event: SeriesStarted) -> None:
         self._detector = event.detector
-        self._payload_shape = None
+        self._payload_shape = self._hopeless_shape = None
         if event.detector.shape is not None:
             self._is_ready_for(event.detector.shape)
 
@@ -173,12 +183,14 @@ class Judge:
         """Whether frames of this shape can be judged; plans for it if it is new."""
         if payload_shape == self._payload_shape:
             return True
+        if payload_shape == self._hopeless_shape:
+            return False
         try:
             self.prepare(payload_shape)
-        except HitfinderError as error:
-            self._log.warning(
-                "plan", f"frames of shape {payload_shape} go on unjudged: {error}", self._clock()
-            )
+        except (HitfinderError, MemoryError) as error:
+            self._hopeless_shape = payload_shape
+            text = f"frames of shape {payload_shape} go on unjudged: {error!s:.500}"
+            self._log.warning("plan", text, self._clock())
             return False
         return True
 
@@ -210,7 +222,7 @@ class Judge:
         frame = passage.frame
         try:
             self._reader.read(frame.payload, out)
-        except PayloadError as error:
+        except (PayloadError, MemoryError) as error:
             self._log.warning(
                 "decode",
                 f"series {frame.series} frame {frame.number} goes on unjudged: {error}",
@@ -223,7 +235,7 @@ class Judge:
     def _score(self, batch: NDArray[np.float32]) -> NDArray[Any]:
         try:
             scores = self._model.score(batch)
-        except HitfinderError as error:
+        except (HitfinderError, MemoryError) as error:
             self._metrics.model_errors.inc()
             if not self._broken:
                 self._reports.add("model failed", f"{error}; frames go on unjudged")

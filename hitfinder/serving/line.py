@@ -121,7 +121,7 @@ class Line:
         )
         return self.settle(passage, verdict)
 
-    def front(self, timeout_s: float) -> Passage | None:
+    def front(self, timeout_s: float = 0.0) -> Passage | None:
         """The front message: as soon as it is settled, or as it is after `timeout_s` or when
         the line is crowded. None when the line is empty.
         """

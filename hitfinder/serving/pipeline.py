@@ -25,6 +25,11 @@ STALLED_WAIT_S = 0.002
 RECEIVE_NS = 500_000_000
 """How long a stopping service empties its input socket: a sender may never leave it empty."""
 
+LAST_TRY_NS = 500_000_000
+"""How long a stopping service offers one message to receivers that take nothing."""
+
+PAUSE_S = 0.005
+
 STOP_S = 1.0
 """How long a stopping service waits for a thread's current step."""
 
@@ -120,32 +125,42 @@ class Pipeline:
 
     def drain(self, timeout_s: float) -> None:
         """Stop taking messages, finish what is in flight within `timeout_s`, settle the rest."""
-        now_ns = self._clock()
-        end_ns = now_ns + int(timeout_s * 1e9)
+        end_ns = self._clock() + int(timeout_s * 1e9)
         self._ingest_worker.stop(timeout_s)
         # What the socket took from the sender before the stop is ours to account for.
-        self._finish(min(end_ns, now_ns + RECEIVE_NS), end_ns)
+        self._finish(end_ns)
         self._judge_worker.stop(STOP_S)
         self._publish_worker.stop(STOP_S)
         self._give_up()
 
-    def _finish(self, receive_end_ns: int, end_ns: int) -> None:
+    def _finish(self, end_ns: int) -> None:
+        """Until the socket has nothing more, or is never empty, and the line is."""
         pause = threading.Event()
+        receive_end_ns = min(end_ns, self._clock() + RECEIVE_NS)
         receiving = True
         while self._clock() < end_ns and not self.is_lost:
-            if receiving:
+            if receiving and not self._line.wait_for_room(PAUSE_S):
+                # Receivers that hold up the line may go on taking; their time is not the sender's.
+                receive_end_ns = min(end_ns, self._clock() + RECEIVE_NS)
+            elif receiving:
                 receiving = self._ingest.step(0) and self._clock() < receive_end_ns
             elif len(self._line):
-                pause.wait(0.005)
+                pause.wait(PAUSE_S)
             else:
                 return
 
     def _give_up(self) -> None:
-        """Settle and account for what is left; its messages are offered once more, then dropped."""
-        while (passage := self._line.front(0)) is not None:
+        """Settle what is left; offer it while receivers go on taking, then drop it, counted."""
+        pause = threading.Event()
+        patience_ns = LAST_TRY_NS
+        while (passage := self._line.front()) is not None:
             if isinstance(passage, InFlight):
                 self._line.let_go(passage, Reason.DRAINING, self._clock())
-            if not self._publish.step():
+            end_ns = self._clock() + patience_ns
+            while not (moved := self._publish.step()) and self._clock() < end_ns:
+                pause.wait(STALLED_WAIT_S)
+            if not moved:
+                patience_ns = 0
                 self._publish.drop_front()
         self._publish.finish()
 

@@ -31,6 +31,9 @@ WAIT_S = 0.02
 
 BEAT_NS = 1_000_000_000
 FLUSH_NS = 400_000_000
+UNRECORDED_NS = 10_000_000_000
+"""A ledger that refuses writes for this long is told on /healthz."""
+
 RATE_OVER = 1000
 """Frames that the hit rate is taken over."""
 
@@ -84,12 +87,13 @@ class Publish:
         self._recent: deque[bool] = deque(maxlen=RATE_OVER)
         self._sequence = 0
         self._next_beat_ns = self._next_flush_ns = 0
+        self._unrecorded_since_ns: int | None = None
 
     def step(self) -> bool:
         """Publish the front message, or try again to send it; False when nothing moved."""
         self._keep_time()
         if self._front is None:
-            passage = self._line.front(WAIT_S)
+            passage = self._line.front(self._patience_s())
             if passage is None or not self._account(passage):
                 return False
             self._front = passage
@@ -98,6 +102,14 @@ class Publish:
         self._front = None
         self._line.leave()
         return True
+
+    def _patience_s(self) -> float:
+        """How long to wait for the front's verdict: no longer than it may take."""
+        front = self._line.front()
+        if not isinstance(front, InFlight):
+            return WAIT_S
+        left_ns = front.frame.arrival_ns + self._deadline_ns - self._clock()
+        return min(WAIT_S, max(0.0, left_ns / 1e9))
 
     def drop_front(self) -> None:
         """Give up sending the front message; the service stops and its receivers do not take it."""
@@ -108,6 +120,13 @@ class Publish:
         """Last heartbeat, last rows. The line is empty."""
         self._next_beat_ns = self._next_flush_ns = 0
         self._keep_time()
+
+    def problems(self) -> list[str]:
+        """What is wrong with the record; empty while all is well."""
+        since_ns = self._unrecorded_since_ns
+        if since_ns is None or self._clock() - since_ns < UNRECORDED_NS:
+            return []
+        return [f"the ledger has taken no writes for {(self._clock() - since_ns) / 1e9:.0f} s"]
 
     def totals(self) -> Totals:
         """Everything counted so far; balances at every moment."""
@@ -226,8 +245,10 @@ class Publish:
             self._ledger.event(*report)
         try:
             self._ledger.flush(now_ns)
+            self._unrecorded_since_ns = None
         except LedgerError as error:
             self._metrics.ledger_errors.inc()
+            self._unrecorded_since_ns = self._unrecorded_since_ns or now_ns
             self._log.warning("ledger", str(error), now_ns)
 
 

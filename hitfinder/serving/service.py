@@ -21,7 +21,7 @@ from hitfinder.serving.reports import Reports
 from hitfinder.wire.verdicts import Totals
 
 LINGER_MS = 1000
-"""How long closing output sockets may take to hand over what libzmq accepted."""
+"""How long closing output sockets may take at least to hand over what libzmq accepted."""
 
 
 class Socket(Protocol):
@@ -77,6 +77,8 @@ class Service:
         # that the signal interrupts.
         self._stop_asked = False
         self._ready = False
+        self.is_recorded = True
+        """False when the ledger could not be closed: it lacks rows."""
 
     def start(self) -> None:
         """Open sockets and ledger, warm the model, let frames in. Raises BrokenWorldError."""
@@ -136,9 +138,11 @@ class Service:
             parts.ledger.close(parts.clock())
         except LedgerError as error:
             self._logger.error("%s", error)
+            self.is_recorded = False
         parts.source.close()
         for output in parts.outputs:
-            output.close(LINGER_MS)
+            # Returns as soon as everything is handed over.
+            output.close(max(LINGER_MS, int(parts.drain_timeout_s * 1000)))
         parts.close_sockets()
         if self._http is not None:
             self._http.close()
@@ -146,7 +150,7 @@ class Service:
 
     def unhealthy(self) -> list[str]:
         """For /healthz."""
-        return self._parts.pipeline.problems()
+        return self._parts.pipeline.problems() + self._parts.publish.problems()
 
     def unready(self) -> list[str]:
         """For /readyz."""

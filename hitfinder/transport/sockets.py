@@ -9,6 +9,7 @@ What this file does not know: what a message means.
 """
 
 import contextlib
+from collections import deque
 from collections.abc import Sequence
 
 import zmq
@@ -38,6 +39,9 @@ _CONNECTION_EVENTS: dict[int, str] = {
     zmq.EVENT_HANDSHAKE_SUCCEEDED: "connected",
     zmq.EVENT_DISCONNECTED: "disconnected",
     zmq.EVENT_CONNECT_RETRIED: "retried",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "failed",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "failed",
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "failed",
 }
 
 
@@ -51,6 +55,9 @@ class Connections:
 
     `abandoned` says that a connection ended and libzmq does not try again: it gives up a peer
     that broke its protocol, by a message above MAXMSGSIZE above all.
+
+    libzmq's I/O thread blocks when nobody reads the monitor: whoever owns a socket pumps it
+    whenever it uses the socket.
     """
 
     def __init__(self, socket: "zmq.Socket[bytes]") -> None:
@@ -58,6 +65,8 @@ class Connections:
         self._monitor = socket.get_monitor_socket(sum(_CONNECTION_EVENTS))
         self.peers = 0
         self.abandoned = False
+        self._failed = False
+        self._unseen: deque[str] = deque(maxlen=1000)
 
     def close(self) -> None:
         """Stop watching."""
@@ -68,22 +77,24 @@ class Connections:
 
     def changes(self) -> list[str]:
         """In order, each "connected" or "disconnected" since the last call. Never blocks."""
-        seen = []
-        while self._monitor.poll(0):
-            kind, _, _ = _monitor_event(self._monitor.recv_multipart())
-            name = _CONNECTION_EVENTS[kind]
-            self.abandoned = name == "disconnected"
-            # A handshake that fails reports a disconnection without a connection before it.
-            if name == "retried" or (name == "disconnected" and self.peers == 0):
-                continue
-            self.peers += 1 if name == "connected" else -1
-            seen.append(name)
+        self.pump()
+        seen = list(self._unseen)
+        self._unseen.clear()
         return seen
 
+    def pump(self) -> None:
+        """Take in what the monitor has to say."""
+        while self._monitor.poll(0):
+            head, _ = self._monitor.recv_multipart()
+            self._note(_CONNECTION_EVENTS[int.from_bytes(head[:2], "little")])
 
-def _monitor_event(parts: list[bytes]) -> tuple[int, int, str]:
-    head, address = parts
-    return int.from_bytes(head[:2], "little"), int.from_bytes(head[2:6], "little"), address.decode()
+    def _note(self, name: str) -> None:
+        self.abandoned = name == "disconnected"
+        # A handshake that fails is followed by a disconnection without a connection before it.
+        failed, self._failed = self._failed, name == "failed"
+        if name in ("connected", "disconnected") and not failed:
+            self.peers = max(0, self.peers + (1 if name == "connected" else -1))
+            self._unseen.append(name)
 
 
 class Receiver:
@@ -120,6 +131,7 @@ class Receiver:
         Raises BadMessageError for one of more than MAX_PARTS parts or of more than
         max_message_bytes in all; it has then been read to its end and dropped.
         """
+        self._connections.pump()
         if not self._socket.poll(timeout_ms):
             self._reattach_if_abandoned(timeout_ms)
             return None
@@ -196,6 +208,7 @@ class Sender:
 
     def offer(self, parts: Sequence[Part]) -> bool:
         """Hand a message to libzmq; False when nobody takes it now (a PUB always takes it)."""
+        self._connections.pump()
         frames = [_sendable(part) for part in parts]
         try:
             self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)

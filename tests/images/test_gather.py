@@ -131,3 +131,35 @@ def test_region_of_an_assembled_image_reads_gathered_pixels() -> None:
                 place = int(laid.index[y, x]) if inside else -1
                 known = 0 <= place < 90 and not mask.reshape(-1)[place]
                 assert out[row, col] == place if known else np.isnan(out[row, col])
+
+
+def test_what_the_geometry_says_to_ignore_is_not_seen() -> None:
+    text = """
+dim0 = ss
+dim1 = fs
+a/min_fs = 0
+a/max_fs = 5
+a/min_ss = 0
+a/max_ss = 3
+a/corner_x = 0
+a/corner_y = 0
+a/fs = x
+a/ss = y
+a/mask_edge_pixels = 1
+b/min_fs = 6
+b/max_fs = 7
+b/min_ss = 0
+b/max_ss = 3
+b/corner_x = 6
+b/corner_y = 0
+b/fs = x
+b/ss = y
+b/no_index = {flag}
+"""
+    inside = np.zeros((4, 8), np.bool_)
+    inside[1:3, 1:5] = True
+    laid = gather_map(parse_geometry(text.format(flag="true"), "t"), (4, 8))
+    np.testing.assert_array_equal(laid.index >= 0, inside)
+    inside[:, 6:] = True
+    laid = gather_map(parse_geometry(text.format(flag="0"), "t"), (4, 8))
+    np.testing.assert_array_equal(laid.index >= 0, inside)

@@ -81,6 +81,8 @@ def test_defaults_apply_to_panels_that_follow_only() -> None:
         ("dim0 = ss\ndim2 = fs" + PANEL, "panel a needs dim0 to dim2"),
         ("photon_energy = 9 lbs" + PANEL, "t:1: expected a number or a path"),
         ("rigid_group_q = a,b" + PANEL, "t:1: rigid_group_q names no panel 'b'"),
+        (PANEL + "a/mask_edge_pixels = -1", "t:10: mask_edge_pixels is below 0"),
+        (PANEL + "a/no_index = maybe", "t:10: expected a number, found 'maybe'"),
         (PANEL + "bad1/min_x = 3", "t:10: bad region bad1 needs min and max"),
         (
             PANEL + "bad1/min_fs=0\nbad1/max_fs=1\nbad1/min_ss=0\nbad1/max_ss=1\nbad1/panel=z",

@@ -1,5 +1,6 @@
 """A pipeline of fakes that is stepped by hand: no threads, no sockets, no real time."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,9 +63,10 @@ class Bench:
     def __init__(
         self, folder: Path, *, max_bytes: int = 10_000, judge_bytes: int = 5_000,
         batch_size: int = 4, vetoed_share: float = 1.0, plan: Plan = whole_frame,
-        streams: Sequence[str] = ("kept", "vetoed"),
+        streams: Sequence[str] = ("kept", "vetoed"), real_time: bool = False,
     ) -> None:  # fmt: skip
         self.clock = FakeClock()
+        clock = time.monotonic_ns if real_time else self.clock
         self.source = FakeSource()
         self.decoder = EventDecoder()
         self.model = FakeModel()
@@ -75,30 +77,30 @@ class Bench:
         self.backlog = Backlog(judge_bytes, deadline_ns // 2)
         self.metrics = Metrics()
         self.metrics.watch_line(self.line.counts)
-        self.reports = Reports(self.clock)
+        self.reports = Reports(clock)
         self.ledger_path = folder / "ledger.sqlite"
         self.ledger = Ledger(self.ledger_path, model="fake", wall_ns=lambda now_ns: now_ns)
-        self.ledger.open(self.clock())
+        self.ledger.open(clock())
         self.ingest = Ingest(
             source=self.source, decoder=self.decoder, line=self.line, backlog=self.backlog,
-            metrics=self.metrics, clock=self.clock, reports=self.reports,
+            metrics=self.metrics, clock=clock, reports=self.reports,
         )  # fmt: skip
         self.judge = Judge(
             line=self.line, backlog=self.backlog, model=self.model, threshold=0.5, plan=plan,
             batch_size=batch_size, wait_ns=int(WAIT_MS * 1e6), deadline_ns=deadline_ns,
-            metrics=self.metrics, clock=self.clock, reports=self.reports,
+            metrics=self.metrics, clock=clock, reports=self.reports,
         )  # fmt: skip
         outputs = {"kept": self.kept, "vetoed": self.vetoed}
         self.streams = Streams(
             {name: outputs[name] for name in streams},
-            metrics=self.metrics, clock=self.clock, reports=self.reports,
+            metrics=self.metrics, clock=clock, reports=self.reports,
         )  # fmt: skip
         self.publish = Publish(
             line=self.line, verdicts=self.verdict_sink,
             streams=self.streams,
             vetoed_share=vetoed_share, ledger=self.ledger,
             judged_by=JudgedBy(model="fake", threshold=0.5), deadline_ns=deadline_ns,
-            metrics=self.metrics, clock=self.clock, reports=self.reports,
+            metrics=self.metrics, clock=clock, reports=self.reports,
         )  # fmt: skip
 
     def feed(self, *events: Event) -> None:

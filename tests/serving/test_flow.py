@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hitfinder.errors import BadMessageError, ConfigError, PayloadError
+from hitfinder.errors import BadMessageError, ConfigError, LedgerError, PayloadError
 from hitfinder.frame import Detector, Frame, Part, Passed, Payload
 from hitfinder.ledger.report import read_report
 from hitfinder.serving.publish import share_of
@@ -162,8 +162,9 @@ def test_a_bad_message_is_counted_passed_on_and_the_next_is_judged(bench: Bench)
 
 def test_a_message_that_the_socket_refused_is_counted(bench: Bench) -> None:
     bench.source.messages.append(BadMessageError("size", "too large"))
-    assert not bench.ingest.step(0)
+    assert bench.ingest.step(0)
     assert bench.publish.totals().bad_messages == 1
+    assert len(bench.line) == 0
 
 
 def test_unknown_messages_keep_their_place_in_every_stream(bench: Bench) -> None:
@@ -292,3 +293,53 @@ def test_a_slow_model_gets_batches_that_fit_the_deadline(bench: Bench) -> None:
     bench.feed(*(frame(number) for number in range(3)))
     bench.run()
     assert bench.model.batches == [(2, 4, 4), (1, 4, 4)]
+
+
+def test_a_shape_that_no_detector_has_costs_no_memory(tmp_path: Path) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def plan(payload_shape: tuple[int, ...], detector: Detector) -> FakeReader:
+        asked.append(payload_shape)
+        return FakeReader((payload_shape[0], payload_shape[1]))
+
+    bench = Bench(tmp_path, plan=plan)
+    huge = Payload(data=b"", dtype=np.dtype(np.uint16), shape=(46_000, 46_000))
+    bench.feed(frame(0, payload=huge), frame(1, payload=huge), frame(2))
+    bench.run()
+    assert outcomes(bench) == [Reason.DECODE, Reason.DECODE, Outcome.KEPT]
+    assert bench.model.warmed == [(size, 4, 4) for size in (1, 1, 2, 4)]
+    assert asked == [(46_000, 46_000), (4, 4)]
+
+
+def test_a_model_out_of_memory_lets_frames_on(bench: Bench) -> None:
+    def greedy(batch: Any) -> Any:
+        raise MemoryError
+
+    bench.model.score = greedy  # type: ignore[method-assign]
+    bench.feed(frame(0))
+    bench.run()
+    assert outcomes(bench) == [Reason.MODEL]
+
+
+def test_overdue_frames_go_on_without_a_pause_each(bench: Bench) -> None:
+    bench.feed(*(frame(number) for number in range(20)))
+    bench.clock.pass_ms(2 * DEADLINE_MS)
+    assert bench.publish._patience_s() == 0.0
+    bench.publish_all()
+    assert outcomes(bench) == [Reason.DEADLINE] * 20
+
+
+def test_a_ledger_that_takes_no_writes_is_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(now_ns: int) -> None:
+        raise LedgerError("the disk is full")
+
+    monkeypatch.setattr(bench.ledger, "flush", refuse)
+    bench.publish.step()
+    assert bench.publish.problems() == []
+    bench.clock.pass_ms(11_000)
+    assert bench.publish.problems() == ["the ledger has taken no writes for 11 s"]
+    monkeypatch.undo()
+    bench.publish.step()
+    assert bench.publish.problems() == []

@@ -1,0 +1,142 @@
+"""The three threads together: a judge that hangs or dies, a stop with work in hand."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hitfinder.serving.pipeline import Pipeline
+from hitfinder.testing.fakes import FakeSource
+from hitfinder.transport.outlet import Offered
+from hitfinder.verdict import Outcome, Reason
+from tests.serving.bench import Bench, frame
+
+PATIENCE_S = 20.0
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < end
+        threading.Event().wait(0.002)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path, max_bytes=10**6, judge_bytes=10**6, real_time=True)
+
+
+def pipeline_of(bench: Bench) -> Pipeline:
+    return Pipeline(
+        ingest=bench.ingest, judge=bench.judge, publish=bench.publish, line=bench.line,
+        clock=time.monotonic_ns,
+    )  # fmt: skip
+
+
+def queue(bench: Bench, count: int) -> None:
+    for number in range(count):
+        event = frame(number)
+        bench.decoder.events[bytes(event.parts[0])] = event
+        bench.source.messages.append(event.parts)
+
+
+def test_frames_flow_and_a_stop_leaves_nothing(bench: Bench) -> None:
+    pipeline = pipeline_of(bench)
+    pipeline.start()
+    queue(bench, 50)
+    until(lambda: not bench.source.messages)
+    pipeline.drain(PATIENCE_S)
+    assert [verdict.outcome for verdict in bench.verdicts()] == [Outcome.KEPT] * 50
+    assert bench.beats()[-1].totals.in_flight == 0
+    assert pipeline.problems() == []
+
+
+@pytest.mark.parametrize("death", [MemoryError(), ValueError("a defect")])
+def test_without_a_judge_frames_go_on_as_fast_as_they_come(
+    bench: Bench, death: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die() -> bool:
+        raise death
+
+    monkeypatch.setattr(bench.judge, "step", die)
+    pipeline = pipeline_of(bench)
+    pipeline.start()
+    queue(bench, 400)
+    until(lambda: len(bench.kept.taken) == 400)
+    assert not pipeline.is_lost
+    assert "judge thread died" in pipeline.problems()[0]
+    assert bench.line.counts().unjudged == {Reason.DEADLINE: 400}
+    pipeline.drain(PATIENCE_S)
+
+
+def test_a_stop_settles_what_a_hanging_judge_holds_and_sends_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def hang(batch: Any) -> Any:
+        release.wait(PATIENCE_S)
+        return batch[:, 0, 0]
+
+    monkeypatch.setattr(bench.model, "score", hang)
+    monkeypatch.setattr(bench.publish, "_deadline_ns", 10**12)
+    pipeline = pipeline_of(bench)
+    pipeline.start()
+    queue(bench, 20)
+    until(lambda: not bench.source.messages)
+    pipeline.drain(0.1)
+    release.set()
+    assert len(bench.kept.taken) == 20
+    assert bench.line.counts().unjudged == {Reason.DRAINING: 20}
+    assert bench.publish.totals().dropped == 0
+
+
+def test_a_stop_gives_a_slow_receiver_time_and_counts_what_it_does_not_take(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hitfinder.serving.pipeline.LAST_TRY_NS", 10**7)
+    bench.kept.answer = Offered.STALLED
+    pipeline = pipeline_of(bench)
+    pipeline.start()
+    queue(bench, 5)
+    until(lambda: not bench.source.messages)
+    pipeline.drain(0.05)
+    totals = bench.publish.totals()
+    assert (totals.received, totals.dropped, totals.in_flight) == (5, 5, 0)
+    assert len(bench.verdicts()) == 5
+
+
+def test_a_stop_takes_what_the_socket_still_holds_though_the_line_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, max_bytes=300, judge_bytes=300, real_time=True)
+    bench.kept.answer = Offered.STALLED
+    pipeline = pipeline_of(bench)
+    pipeline.start()
+    queue(bench, 12)
+    until(lambda: not bench.line.wait_for_room(0))
+    flows = threading.Timer(0.2, lambda: setattr(bench.kept, "answer", Offered.SENT))
+    flows.start()
+    pipeline.drain(PATIENCE_S)
+    flows.join()
+    assert isinstance(bench.source, FakeSource)
+    assert not bench.source.messages
+    assert len(bench.kept.taken) == 12
+
+
+def test_the_service_ends_when_frames_cannot_pass(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> Any:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(bench.decoder, "decode", die)
+    pipeline = pipeline_of(bench)
+    pipeline.start()
+    queue(bench, 1)
+    until(lambda: pipeline.is_lost)
+    assert "ingest thread died" in pipeline.problems()[0]
+    pipeline.drain(0.1)
