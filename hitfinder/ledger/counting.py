@@ -9,6 +9,7 @@ from here looks the same. A series joined midway owes nothing from before the fi
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -52,6 +53,21 @@ class NumberSet:
             self._stops.insert(at, number + 1)
         self.count += 1
         return True
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """(start, stop) of each run, stop excluded."""
+        return list(zip(self._starts, self._stops, strict=True))
+
+    @classmethod
+    def of_runs(cls, runs: Iterable[tuple[int, int]]) -> "NumberSet":
+        """The inverse of `runs`; they are in order and do not touch."""
+        made = cls()
+        for start, stop in runs:
+            made._starts.append(start)
+            made._stops.append(stop)
+            made.count += stop - start
+        return made
 
     @property
     def first(self) -> int | None:
@@ -111,6 +127,7 @@ class SeriesCount:
         first, last = self.numbers.first, self.numbers.last
         if first is None or last is None:
             return 0
-        # Senders count from 0 or from 1.
-        base = 0 if self.started and first > 1 else first
+        # Senders count from 0 or from 1; a last number equal to the announced one tells.
+        from_one = self.announced is not None and last >= self.announced
+        base = min(first, int(from_one)) if self.started and first > 1 else first
         return last - base + 1 - self.numbers.count

@@ -121,7 +121,7 @@ def read_frames(path: Path) -> Iterator[tuple[Any, ...]]:
 def export_csv(path: Path, target: Path) -> int:
     """Write all frames as CSV; returns how many. Raises LedgerError."""
     count = 0
-    with target.open("w", newline="") as file:
+    with _replacing(target) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in read_frames(path):
@@ -142,8 +142,20 @@ def export_parquet(path: Path, target: Path) -> int:
     rows = list(read_frames(path))
     columns = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
     table = pyarrow.table(dict(zip(COLUMNS, map(list, columns), strict=True)))
-    pyarrow.parquet.write_table(table, target)
+    with _replacing(target) as partial:
+        pyarrow.parquet.write_table(table, partial)
     return len(rows)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A file beside `target` that takes its place when all went well."""
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        yield partial
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _named(kind: Any, row: tuple[Any, ...]) -> Any:

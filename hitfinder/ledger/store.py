@@ -1,13 +1,14 @@
 """The ledger on disk: SQLite in WAL mode, one row a frame, committed at least twice a second.
 
 Killed at any moment, the file opens and is complete up to the last `flush`. A life of the
-service that did not close is told by its row in `sessions`; a series that it left open goes on
-when its next frame arrives, so that what was sent in between is counted as lost. A disk that
-refuses a write loses nothing at first: rows wait in memory, within a bound, and are written
-when it accepts again.
+service that did not close is told by its row in `sessions`. A series that a life left unfinished,
+killed or stopped, goes on when its next frame arrives within a day, so that what was sent in
+between is counted as lost. A disk that refuses a write loses nothing at first: rows wait in
+memory, within a bound, and are written when it accepts again.
 What this file does not know: threads. One thread at a time calls it.
 """
 
+import json
 import os
 import platform
 import sqlite3
@@ -18,12 +19,16 @@ from pathlib import Path
 
 from hitfinder.errors import LedgerError
 from hitfinder.frame import SeriesStarted
-from hitfinder.ledger.counting import Arrival, SeriesCount
+from hitfinder.ledger.counting import Arrival, NumberSet, SeriesCount
 from hitfinder.verdict import Verdict
 
 FORMAT = 1
 BUSY_S = 0.05
+CLOSE_BUSY_MS = 5000
 MOST_LATE = 100
+MOST_RUNS = 1000
+"""A series of more runs of frame numbers is read back from its frames, if it must be."""
+
 MAX_WAITING_ROWS = 1_000_000
 
 _SCHEMA = f"""
@@ -36,7 +41,7 @@ CREATE TABLE IF NOT EXISTS series (
     first_unix_ns INTEGER NOT NULL, last_unix_ns INTEGER NOT NULL,
     received INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0,
     lost_at_end INTEGER NOT NULL DEFAULT 0, duplicates INTEGER NOT NULL DEFAULT 0,
-    late INTEGER NOT NULL DEFAULT 0, stray INTEGER NOT NULL DEFAULT 0);
+    late INTEGER NOT NULL DEFAULT 0, stray INTEGER NOT NULL DEFAULT 0, runs TEXT);
 CREATE TABLE IF NOT EXISTS frames (
     series INTEGER NOT NULL REFERENCES series, number INTEGER NOT NULL, arrival TEXT NOT NULL,
     outcome TEXT NOT NULL, reason TEXT, score REAL, arrival_unix_ns INTEGER NOT NULL,
@@ -50,8 +55,16 @@ PRAGMA user_version = {FORMAT};
 _FRAME = "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _EVENT = "INSERT INTO events VALUES (?, ?, ?, ?)"
 _SERIES = "INSERT INTO series (id, session, name, unique_id, started, announced, first_unix_ns, last_unix_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: E501
-_SERIES_NOW = "UPDATE series SET ended=?, last_unix_ns=?, received=?, lost=?, lost_at_end=?, duplicates=?, late=?, stray=?, announced=? WHERE id=?"  # noqa: E501
+_SERIES_NOW = "UPDATE series SET ended=?, last_unix_ns=?, received=?, lost=?, lost_at_end=?, duplicates=?, late=?, stray=?, announced=?, runs=? WHERE id=?"  # noqa: E501
 
+
+_UNFINISHED = """
+SELECT * FROM series WHERE id IN (SELECT max(id) FROM series GROUP BY name)
+AND (ended IS NULL OR ended = 'service stopped') AND last_unix_ns > ?
+"""
+
+_FORGET_NS = 24 * 3600 * 1_000_000_000
+"""A series that was silent for longer does not go on; its name is used again."""
 
 _OVER = ("end", "no end seen")
 """Ends after which announced frames that never came are lost."""
@@ -67,6 +80,20 @@ class _OpenSeries:
     received: int = 0
     last_unix_ns: int = 0
     ended: str | None = None
+    touched: bool = True
+    """Whether this session saw anything of it; False for one taken over and silent since."""
+    lost_before: int = 0
+    duplicates_before: int = 0
+
+    @property
+    def lost(self) -> int:
+        """What this session adds."""
+        return self.count.lost - self.lost_before if self.touched else 0
+
+    @property
+    def duplicates(self) -> int:
+        """What this session adds."""
+        return self.count.duplicates - self.duplicates_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +113,8 @@ class Ledger:
         self._model = model
         self._wall_ns = wall_ns
         self._series: dict[str, _OpenSeries] = {}
-        self._statements: deque[tuple[str, tuple[object, ...]]] = deque()
+        self._marks: list[tuple[str, tuple[object, ...]]] = []
+        self._frames: deque[tuple[object, ...]] = deque()
         self._dirty: dict[int, _OpenSeries] = {}
         self._closed_lost = self._closed_duplicates = 0
         self.rows_dropped = 0
@@ -127,7 +155,14 @@ class Ledger:
         return crash
 
     def series_started(self, event: SeriesStarted, now_ns: int) -> None:
-        """A series begins; one of the same name that is still open is over without its end."""
+        """A series begins; one of the same name that is still open is over without its end.
+
+        A start that is only repeated, before any frame, changes nothing.
+        """
+        known = self._series.get(event.series)
+        if known is not None and known.touched and known.received == 0 and known.count.started:
+            known.count.announced = event.announced
+            return
         self._close_series(event.series, "no end seen")
         self._open_series(
             event.series, now_ns, announced=event.announced, started=True, unique_id=event.unique_id
@@ -145,28 +180,24 @@ class Ledger:
             known = self._open_series(verdict.series, verdict.arrival_ns, started=False)
         arrival = known.count.arrive(verdict.number)
         known.received += 1
+        known.touched, known.ended = True, None
         known.last_unix_ns = wall = self._wall_ns(verdict.arrival_ns)
         self._dirty[known.row] = known
         latency_us = (verdict.settled_ns - verdict.arrival_ns) // 1000
         reason = None if verdict.reason is None else verdict.reason.value
-        self._later(
-            _FRAME,
-            (
-                known.row,
-                verdict.number,
-                arrival.value,
-                verdict.outcome.value,
-                reason,
-                verdict.score,
-                wall,
-                latency_us,
-            ),
-        )
+        if len(self._frames) >= MAX_WAITING_ROWS:
+            self._frames.popleft()
+            self.rows_dropped += 1
+        outcome = verdict.outcome.value
+        self._frames.append(
+            (known.row, verdict.number, arrival.value, outcome, reason, verdict.score, wall,
+             latency_us)
+        )  # fmt: skip
         return arrival
 
     def event(self, kind: str, text: str, now_ns: int) -> None:
         """Record something that happened to the service."""
-        self._later(_EVENT, (self._session, self._wall_ns(now_ns), kind, text))
+        self._marks.append((_EVENT, (self._session, self._wall_ns(now_ns), kind, text)))
 
     def flush(self, now_ns: int) -> None:
         """Commit everything so far, in one transaction. Raises LedgerError; then all of it is
@@ -174,8 +205,9 @@ class Ledger:
         """
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            for statement, values in self._statements:
+            for statement, values in self._marks:
                 self._db.execute(statement, values)
+            self._db.executemany(_FRAME, self._frames)
             for known in self._dirty.values():
                 self._db.execute(_SERIES_NOW, _series_row(known))
             self._db.execute(
@@ -188,46 +220,55 @@ class Ledger:
                 self._db.execute("ROLLBACK")
             raise LedgerError(
                 f"ledger {self._path} does not take writes: {error}; free the disk, "
-                f"{len(self._statements)} rows wait in memory"
+                f"{len(self._frames)} rows wait in memory, {self.rows_dropped} were dropped"
             ) from error
-        self._statements.clear()
+        self._marks.clear()
+        self._frames.clear()
         self._dirty.clear()
 
     def close(self, now_ns: int) -> None:
         """Close the session; what its open series still owed is not lost. Raises LedgerError."""
-        for name in list(self._series):
+        for name in [name for name, known in self._series.items() if known.touched]:
             self._close_series(name, "service stopped")
-        self.flush(now_ns)
-        self._db.execute(
-            "UPDATE sessions SET ended_unix_ns = ? WHERE id = ?",
-            (self._wall_ns(now_ns), self._session),
-        )
-        self._db.close()
+        self.abandon(now_ns)
+
+    def abandon(self, now_ns: int) -> None:
+        """Close the session of a service that never ran; open series stay open, for the next.
+
+        Raises LedgerError.
+        """
+        # No frame waits for us any more, so whoever locks the file gets some time.
+        self._db.execute(f"PRAGMA busy_timeout = {CLOSE_BUSY_MS}")
+        try:
+            self.flush(now_ns)
+            self._db.execute(
+                "UPDATE sessions SET ended_unix_ns = ? WHERE id = ?",
+                (self._wall_ns(now_ns), self._session),
+            )
+        except sqlite3.Error as error:
+            raise LedgerError(f"ledger {self._path} cannot be closed: {error}") from error
+        finally:
+            self._db.close()
 
     @property
     def lost(self) -> int:
         """Frames lost upstream, over all series of this session."""
-        return self._closed_lost + sum(known.count.lost for known in self._series.values())
+        return self._closed_lost + sum(known.lost for known in self._series.values())
 
     @property
     def duplicates(self) -> int:
         """Frames that came more than once, over all series of this session."""
-        return self._closed_duplicates + sum(k.count.duplicates for k in self._series.values())
-
-    def _later(self, statement: str, values: tuple[object, ...]) -> None:
-        if len(self._statements) >= MAX_WAITING_ROWS:
-            self._statements.popleft()
-            self.rows_dropped += 1
-        self._statements.append((statement, values))
+        return self._closed_duplicates + sum(known.duplicates for known in self._series.values())
 
     def _begins_anew(self, known: _OpenSeries, number: int) -> bool:
         """Protocols without a start message begin a new series by counting from the beginning:
         back at the first number seen, or further back than a late frame can be.
         """
         first = known.count.numbers.first
-        if known.count.started or first is None or known.count.numbers.count < 2:
+        if known.count.started or first is None:
             return False
-        return number == first or number < first - MOST_LATE
+        again = number == first and known.count.numbers.count > 1
+        return again or number < first - MOST_LATE
 
     def _open_series(
         self,
@@ -245,9 +286,8 @@ class Ledger:
             count=SeriesCount(started=started, announced=announced),
         )
         self._next_row += 1
-        self._later(
-            _SERIES, (known.row, self._session, name, unique_id, started, announced, wall, wall)
-        )
+        row = (known.row, self._session, name, unique_id, started, announced, wall, wall)
+        self._marks.append((_SERIES, row))
         self._series[name] = self._dirty[known.row] = known
         return known
 
@@ -255,44 +295,58 @@ class Ledger:
         known = self._series.pop(name, None)
         if known is None:
             return None
-        known.ended, known.count.ended = how, how in _OVER
-        self._dirty[known.row] = known
-        self._closed_lost += known.count.lost
-        self._closed_duplicates += known.count.duplicates
+        # One that an earlier life stopped watching, and that this one saw nothing of, stays so.
+        if known.touched or known.ended is None:
+            known.ended, known.count.ended = how, how in _OVER
+            self._dirty[known.row] = known
+        self._closed_lost += known.lost
+        self._closed_duplicates += known.duplicates
         return known.count
 
     def _take_over(self, now_ns: int) -> Crash | None:
-        """Find a session that did not close, and go on with the series it left open."""
+        """Go on with the series that earlier lives left unfinished; tell of a life that did not
+        close.
+        """
+        now_unix_ns = self._wall_ns(now_ns)
         session = self._db.execute(
             "SELECT id, alive_unix_ns, ended_unix_ns, process, host FROM sessions ORDER BY id DESC"
         ).fetchone()
-        if session is None or session[2] is not None:
+        if session is None:
             return None
-        number, alive_unix_ns, _, process, host = session
-        fresh = self._wall_ns(now_ns) - alive_unix_ns < _ALIVE_NS
+        number, alive_unix_ns, ended_unix_ns, process, host = session
+        crashed = ended_unix_ns is None
+        fresh = now_unix_ns - alive_unix_ns < _ALIVE_NS
         here = host == platform.node() and process != os.getpid()
-        if fresh and here and _is_running(process):
+        if crashed and fresh and here and _is_running(process):
             raise LedgerError(
                 f"ledger {self._path} is in use by process {process}; stop it or name another file"
             )
-        rows = self._db.execute(
-            "SELECT id, name, started, announced, last_unix_ns FROM series "
-            "WHERE session = ? AND ended IS NULL",
-            (number,),
-        ).fetchall()
-        for row, name, started, announced, last_unix_ns in rows:
-            count = SeriesCount(started=bool(started), announced=announced)
-            known = _OpenSeries(row=row, count=count, last_unix_ns=last_unix_ns)
-            for (seen,) in self._db.execute("SELECT number FROM frames WHERE series = ?", (row,)):
-                count.arrive(seen)
-                known.received += 1
-            self._series[name] = known
-            # Only what this session sees is this session's loss.
-            self._closed_lost -= count.lost
-            self._closed_duplicates -= count.duplicates
-        return Crash(
-            session=number, alive_unix_ns=alive_unix_ns, open_series=tuple(row[1] for row in rows)
-        )
+        cursor = self._db.cursor()
+        cursor.row_factory = sqlite3.Row
+        rows = cursor.execute(_UNFINISHED, (now_unix_ns - _FORGET_NS,)).fetchall()
+        for row in rows:
+            self._series[row["name"]] = self._taken_over(row)
+        if not crashed:
+            return None
+        open_series = tuple(row["name"] for row in rows if row["ended"] is None)
+        return Crash(session=number, alive_unix_ns=alive_unix_ns, open_series=open_series)
+
+    def _taken_over(self, row: sqlite3.Row) -> _OpenSeries:
+        count = SeriesCount(
+            started=bool(row["started"]), announced=row["announced"], late=row["late"],
+            duplicates=row["duplicates"], stray=row["stray"],
+        )  # fmt: skip
+        if row["runs"] is not None:
+            count.numbers = NumberSet.of_runs(json.loads(row["runs"]))
+        else:
+            query = "SELECT number FROM frames WHERE series = ? AND arrival IN ('next', 'late')"
+            for (number,) in self._db.execute(query, (row["id"],)):
+                count.numbers.add(number)
+        return _OpenSeries(
+            row=row["id"], count=count, received=row["received"], ended=row["ended"],
+            last_unix_ns=row["last_unix_ns"], touched=False, lost_before=count.lost,
+            duplicates_before=count.duplicates,
+        )  # fmt: skip
 
 
 def _series_row(known: _OpenSeries) -> tuple[object, ...]:
@@ -307,6 +361,7 @@ def _series_row(known: _OpenSeries) -> tuple[object, ...]:
         count.late,
         count.stray,
         count.announced,
+        json.dumps(runs) if len(runs := count.numbers.runs) <= MOST_RUNS else None,
         known.row,
     )
 

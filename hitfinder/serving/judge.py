@@ -125,10 +125,10 @@ class Judge:
         self._backlog.cost_ns = self._clock() - started_ns
         in_time = int(self._deadline_ns / BATCH_SHARE / max(1, self._backlog.cost_ns))
         limit = max(1, min(self._batch_size, MAX_BATCH_PIXELS // (rows * cols), in_time))
-        sizes = [size for size in BATCH_SIZES if size <= padded_size(limit)]
+        sizes = [size for size in BATCH_SIZES if size <= limit]
         self._model.warm([(size, rows, cols) for size in sizes[1:]])
         self._buffer = np.empty((sizes[-1], rows, cols), np.float32)
-        self._batcher = Batcher[InFlight](size=limit, wait_ns=self._wait_ns)
+        self._batcher = Batcher[InFlight](size=sizes[-1], wait_ns=self._wait_ns)
 
     def step(self) -> bool:
         """Take what waits, and judge a batch if one is ready; False when nothing was done."""

@@ -147,6 +147,10 @@ class Metrics:
         self.ledger_errors = Counter(
             "hitfinder_ledger_errors", "Writes that the ledger's disk refused.", registry=registry
         )
+        self.ledger_rows_dropped = Gauge(
+            "hitfinder_ledger_rows_dropped", "Frames that the ledger's memory had no room for.",
+            registry=registry,
+        )  # fmt: skip
         self.ready = Gauge("hitfinder_ready", "1 while /readyz answers 200.", registry=registry)
         for stage in STAGES:
             self.stage_seconds.labels(stage)

@@ -249,6 +249,7 @@ class Publish:
         except LedgerError as error:
             self._metrics.ledger_errors.inc()
             self._unrecorded_since_ns = self._unrecorded_since_ns or now_ns
+            self._metrics.ledger_rows_dropped.set(self._ledger.rows_dropped)
             self._log.warning("ledger", str(error), now_ns)
 
 

@@ -89,7 +89,7 @@ class Service:
         except HitfinderError as error:
             # A start that failed is no crash.
             parts.ledger.event("start failed", str(error), parts.clock())
-            parts.ledger.close(parts.clock())
+            parts.ledger.abandon(parts.clock())
             raise
 
     def _open(self, crash: Crash | None) -> None:

@@ -15,6 +15,9 @@ def test_a_number_set_is_a_set(numbers: list[int]) -> None:
     assert kept.count == len(reference)
     assert kept.first == min(reference, default=None)
     assert kept.last == max(reference, default=None)
+    again = NumberSet.of_runs(kept.runs)
+    assert (again.runs, again.count) == (kept.runs, kept.count)
+    assert {number for start, stop in kept.runs for number in range(start, stop)} == reference
 
 
 @given(st.integers(1, 40), st.data())
@@ -52,6 +55,15 @@ def test_a_sender_that_counts_from_one_loses_nothing() -> None:
         count.arrive(number)
     count.ended = True
     assert count.lost == 0
+
+
+def test_a_sender_that_counts_from_one_may_lose_its_first() -> None:
+    count = SeriesCount(started=True, announced=5)
+    for number in (2, 3, 4, 5):
+        count.arrive(number)
+    assert count.lost == 1
+    count.ended = True
+    assert (count.lost, count.lost_at_end) == (1, 0)
 
 
 def test_fewer_frames_than_announced_are_lost_at_the_end() -> None:

@@ -134,7 +134,7 @@ def test_a_disk_that_refuses_writes_loses_nothing(path: Path) -> None:
     ledger.frame(kept("7", 0))
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
-    with pytest.raises(LedgerError, match="2 rows wait in memory"):
+    with pytest.raises(LedgerError, match="1 rows wait in memory"):
         ledger.flush(1)
     ledger.frame(kept("7", 1))
     blocker.execute("ROLLBACK")
@@ -177,3 +177,145 @@ def test_csv_export_has_one_line_a_frame(path: Path, tmp_path: Path) -> None:
     head, row = target.read_text().splitlines()
     assert head.split(",") == list(COLUMNS)
     assert row.startswith("1,7,,0,next,kept,,0.9,")
+
+
+def frames_of(path: Path) -> list[tuple[int, int, str | None]]:
+    return [(one.received, one.lost, one.ended) for one in read_report(path).series]
+
+
+def test_two_crashes_in_a_row_forget_nothing(path: Path) -> None:
+    first = make(path)
+    first.open(0)
+    first.series_started(SeriesStarted(series="7", announced=100), 0)
+    for number in range(10):
+        first.frame(kept("7", number))
+    first.flush(1)
+    second = make(path)
+    assert second.open(2) is not None
+    second.flush(3)
+    third = make(path)
+    crash = third.open(4)
+    assert crash is not None
+    assert crash.open_series == ("7",)
+    for number in range(20, 30):
+        third.frame(kept("7", number))
+    assert third.lost == 10
+    third.series_ended("7")
+    third.close(5)
+    assert frames_of(path) == [(20, 80, "end")]
+
+
+def test_a_start_that_failed_leaves_open_series_open(path: Path) -> None:
+    first = make(path)
+    first.open(0)
+    first.frame(kept("7", 0))
+    first.flush(1)
+    failed = make(path)
+    assert failed.open(2) is not None
+    failed.event("start failed", "the port is taken", 2)
+    failed.abandon(3)
+    third = make(path)
+    assert third.open(4) is None
+    third.frame(kept("7", 3))
+    assert third.lost == 2
+    third.close(5)
+    assert frames_of(path) == [(2, 2, "service stopped")]
+
+
+def test_a_series_goes_on_after_a_stop_and_what_was_sent_meanwhile_is_lost(path: Path) -> None:
+    first = make(path)
+    first.open(0)
+    first.series_started(SeriesStarted(series="7", announced=20), 0)
+    first.frame(kept("7", 0))
+    first.close(1)
+    second = make(path)
+    assert second.open(2) is None
+    assert second.lost == 0
+    second.frame(kept("7", 10))
+    assert second.lost == 9
+    second.series_ended("7")
+    second.close(3)
+    assert frames_of(path) == [(2, 18, "end")]
+
+
+def test_a_stopped_series_that_begins_anew_is_not_charged_to_the_next_life(path: Path) -> None:
+    first = make(path)
+    first.open(0)
+    first.series_started(SeriesStarted(series="7", announced=20), 0)
+    first.frame(kept("7", 0))
+    first.close(1)
+    second = make(path)
+    second.open(2)
+    second.series_started(SeriesStarted(series="7", announced=1), 3)
+    second.frame(kept("7", 0))
+    second.series_ended("7")
+    assert (second.lost, second.duplicates) == (0, 0)
+    second.close(4)
+    assert frames_of(path) == [(1, 0, "service stopped"), (1, 0, "end")]
+
+
+def test_an_old_series_does_not_go_on(path: Path) -> None:
+    first = make(path)
+    first.open(0)
+    first.frame(kept("7", 0))
+    first.close(1)
+    second = make(path, shift_ns=2 * 24 * 3600 * 10**9)
+    second.open(2)
+    second.frame(kept("7", 50))
+    second.close(3)
+    assert [received for received, _, _ in frames_of(path)] == [1, 1]
+
+
+def test_a_start_that_is_repeated_is_one_series(path: Path) -> None:
+    ledger = make(path)
+    ledger.open(0)
+    for announced in (None, 2):
+        ledger.series_started(SeriesStarted(series="7", announced=announced), 0)
+    ledger.frame(kept("7", 0))
+    ledger.frame(kept("7", 1))
+    ledger.series_ended("7")
+    ledger.close(1)
+    assert frames_of(path) == [(2, 0, "end")]
+
+
+def test_rows_beyond_the_bound_are_dropped_and_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hitfinder.ledger.store.MAX_WAITING_ROWS", 5)
+    ledger = make(path)
+    ledger.open(0)
+    for number in range(8):
+        ledger.frame(kept("7", number))
+    assert ledger.rows_dropped == 3
+    ledger.close(1)
+    assert len(list(read_frames(path))) == 5
+    (series,) = read_report(path).series
+    assert (series.received, series.kept, series.balances) == (8, 5, False)
+
+
+def test_an_export_that_fails_leaves_the_target_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "precious.csv"
+    target.write_text("precious")
+    with pytest.raises(LedgerError):
+        export_csv(tmp_path / "gone.sqlite", target)
+    assert target.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("most_runs", [0, 1000])
+def test_a_series_goes_on_with_its_gaps_however_many(
+    path: Path, monkeypatch: pytest.MonkeyPatch, most_runs: int
+) -> None:
+    monkeypatch.setattr("hitfinder.ledger.store.MOST_RUNS", most_runs)
+    first = make(path)
+    first.open(0)
+    for number in (0, 2, 4, 2):
+        first.frame(kept("7", number))
+    first.flush(1)
+    second = make(path)
+    second.open(2)
+    for number in (3, 4, 6):
+        second.frame(kept("7", number))
+    second.close(3)
+    (series,) = read_report(path).series
+    assert (series.received, series.lost, series.duplicates, series.late) == (7, 2, 2, 1)
