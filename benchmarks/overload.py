@@ -57,7 +57,7 @@ level = "error"
 def capacity(data: Path) -> float:
     """Whole frames judged a second, one core, no sockets."""
     table = {
-        "input": {"endpoint": "inproc://none", "protocol": "dectris-v2"},
+        "input": {"endpoint": "ipc://none", "protocol": "dectris-v2"},
         "region": {"kind": "whole"},
         "model": {"device": "cpu"},
         "pressure": {"deadline_ms": 600_000},

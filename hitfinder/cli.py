@@ -15,6 +15,7 @@ from hitfinder.errors import HitfinderError
 app = typer.Typer(
     name="hitfinder",
     help="Online hit finder for serial crystallography: judges every frame, loses none.",
+    epilog="Example: hitfinder serve hitfinder.toml",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -204,4 +205,8 @@ def main() -> None:
     except HitfinderError as error:
         for line in str(error).splitlines():
             typer.echo(f"hitfinder: {line}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        # An output file that cannot be written, most of all.
+        typer.echo(f"hitfinder: {error.filename or 'output'}: {error.strerror}", err=True)
         sys.exit(1)

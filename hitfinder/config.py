@@ -6,7 +6,7 @@ each, with the key's name and, for an unknown key, the nearest known one.
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -32,7 +32,9 @@ class InputSettings(ReceiverSettings):
 class DetectorSettings(Settings):
     """What the stream does not say of the detector, or says wrongly. None leaves it as it is."""
 
-    shape: tuple[int, ...] | None = Field(default=None, min_length=2, max_length=3)
+    shape: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] | None = Field(
+        default=None, min_length=2, max_length=3
+    )
     """Rows and columns of a frame, or modules, rows and columns. Needed before the first series
     only to warm the model for region "whole"."""
     mask_file: str | None = None
@@ -151,14 +153,15 @@ class ServeConfig(Settings):
         settings = {"kept": self.kept, "vetoed": self.vetoed}[stream]
         if settings is not None and settings.on_stall is not None:
             return settings.on_stall
-        lossless = stream == "kept" and self.input.socket == "pull"
+        can_tell = settings is not None and settings.socket == "push"
+        lossless = stream == "kept" and self.input.socket == "pull" and can_tell
         return "backpressure" if lossless else "drop"
 
 
 def load_config(path: Path) -> ServeConfig:
     """Read a TOML file. Raises ConfigError with a line for each mistake."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -30,7 +30,14 @@ class Settings(BaseModel):
     def _off_is_none(cls, table: Any) -> Any:
         if not isinstance(table, dict):
             return table
-        return {key: None if value == "off" else value for key, value in table.items()}
+        return {key: cls._plain(key, value) for key, value in table.items()}
+
+    @classmethod
+    def _plain(cls, key: str, value: Any) -> Any:
+        field = cls.model_fields.get(key)
+        if isinstance(value, bool) and field is not None and "bool" not in str(field.annotation):
+            raise ValueError(f"{key} is not a matter of true or false")
+        return None if isinstance(value, str) and value == "off" else value
 
 
 S = TypeVar("S", bound=Settings)

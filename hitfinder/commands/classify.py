@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hitfinder.assemble import build_judging
 from hitfinder.classify import Classified, classify
+from hitfinder.commands.targets import check_target
 from hitfinder.config import ServeConfig, load_config
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ConfigError
@@ -18,7 +19,7 @@ from hitfinder.settings import checked
 
 _REGIONS = ("center", "whole")
 # A file needs no socket, but a configuration does; nobody connects to this one.
-_NO_INPUT = {"input": {"endpoint": "inproc://none", "protocol": "dectris-v2"}}
+_NO_INPUT = {"input": {"endpoint": "ipc://none", "protocol": "dectris-v2"}}
 _NO_DEADLINE = {"deadline_ms": 600_000.0}
 COLUMNS = ("file", "frame", "outcome", "reason", "score", "truth")
 
@@ -30,9 +31,11 @@ def run(
     """Exit status 0 when every frame got a score."""
     if region is not None and region not in _REGIONS:
         raise ConfigError(f"--region {region}: known are {', '.join(_REGIONS)}")
+    check_target(csv_path)
     base = checked(ServeConfig, _NO_INPUT, "defaults") if config is None else load_config(config)
     folder = Path.cwd() if config is None else config.resolve().parent
-    table = base.model_dump(exclude_unset=True) | {"pressure": _NO_DEADLINE}
+    table = base.model_dump(exclude_unset=True)
+    table["pressure"] = table.get("pressure", {}) | _NO_DEADLINE
     if region is not None:
         rest = {key: base.region.model_dump()[key] for key in ("rows", "cols", "around")}
         table["region"] = {**rest, "kind": region}

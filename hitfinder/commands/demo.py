@@ -27,6 +27,7 @@ from rich.live import Live
 
 from hitfinder import __version__
 from hitfinder.commands.demo_summary import as_text, problems, summarise
+from hitfinder.commands.targets import check_target
 from hitfinder.commands.verdict_table import View, render
 from hitfinder.commands.watch import listen
 from hitfinder.dataset.series import open_series
@@ -95,8 +96,10 @@ class KeptReceiver:
 
 def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
     """Exit status 0 when nothing was lost and every total balances."""
+    check_target(json_path)
     # Whoever ends the demo ends what it started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     count = max(1, round(seconds * rate_hz))
     console = Console()
     data = _demo_series(console)

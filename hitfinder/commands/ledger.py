@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hitfinder.commands.targets import check_target
 from hitfinder.errors import ConfigError
 from hitfinder.ledger.report import LedgerReport, export_csv, export_parquet, read_report
 
@@ -32,6 +33,7 @@ def export(path: Path, target: Path) -> int:
     write = _EXPORTS.get(target.suffix)
     if write is None:
         raise ConfigError(f"cannot export to {target}: name a .csv or .parquet file")
+    check_target(target)
     typer.echo(f"{write(path, target)} frames written to {target}")
     return 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from hitfinder.commands.targets import check_target
 from hitfinder.dataset.frames import Series
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ConfigError
@@ -40,6 +41,7 @@ def run(
     summary_json: Path | None,
 ) -> int:
     """Exit status 0 when every message was taken."""
+    check_target(summary_json)
     if protocol not in PROTOCOLS:
         raise ConfigError(f"--protocol {protocol}: known are {', '.join(PROTOCOLS)}")
     if (bind is None) == (connect is None):

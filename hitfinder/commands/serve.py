@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from hitfinder.assemble import build_service
+from hitfinder.commands.targets import check_target
 from hitfinder.config import load_config
 from hitfinder.wire.verdicts import Totals
 
@@ -15,6 +16,7 @@ from hitfinder.wire.verdicts import Totals
 def run(config_path: Path, summary_json: Path | None) -> int:
     """Exit status: 0 after a stop that was asked for, with totals that balance and are recorded."""
     config = load_config(config_path)
+    check_target(summary_json)
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)-7s %(message)s"
     )

@@ -5,6 +5,7 @@
 /readyz    200 when frames will be judged without a first-time delay, else 503 and why
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -39,14 +40,13 @@ class HttpServer:
     def open(self) -> None:
         """Bind and serve. Raises EndpointError."""
         try:
-            self._server = ThreadingHTTPServer(self._address, _handler(self._pages))
+            self._server = _Server(self._address, _handler(self._pages))
         except OSError as error:
             host, port = self._address
             raise EndpointError(
                 f"cannot serve metrics on {host}:{port}: {error.strerror}; choose another "
                 f"[http] port, or port = 0 for any"
             ) from error
-        self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="http", daemon=True
         )
@@ -62,6 +62,14 @@ class HttpServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away in the middle of an answer is not news."""
+        logging.getLogger("hitfinder.http").debug("no answer to %s", client_address, exc_info=True)
 
 
 def _state(problems: list[str]) -> tuple[HTTPStatus, str, bytes]:

@@ -122,6 +122,10 @@ class Metrics:
             "hitfinder_spill_bytes", "Bytes on disk that wait for a receiver.", ["stream"],
             registry=registry,
         )  # fmt: skip
+        self.spill_damaged = Counter(
+            "hitfinder_spill_damaged", "Messages that came back from disk damaged; not sent.",
+            ["stream"], registry=registry,
+        )  # fmt: skip
         self.stalled = Gauge(
             "hitfinder_output_stalled", "1 while no receiver has taken messages for a second.",
             ["stream"],

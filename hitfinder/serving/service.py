@@ -98,7 +98,8 @@ class Service:
             open_series = ", ".join(crash.open_series) or "none"
             parts.reports.add(
                 "earlier crash", f"session {crash.session} ended without closing; series left "
-                f"open: {open_series}; frames sent meanwhile count as lost",
+                f"open: {open_series}; frames that it had not yet recorded, half a second's at "
+                f"most, and those sent meanwhile count as lost",
             )  # fmt: skip
         self._http = parts.http(self)
         if self._http is not None:

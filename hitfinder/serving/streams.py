@@ -43,6 +43,11 @@ class Stream(Protocol):
         """Bytes on disk."""
         ...
 
+    @property
+    def damaged(self) -> int:
+        """Messages that came back from disk damaged."""
+        ...
+
     def connection_changes(self) -> list[str]:
         """Each "connected" or "disconnected" since the last call."""
         ...
@@ -68,6 +73,7 @@ class Streams:
         self._stalled_since_ns: dict[str, int] = {}
         self._told_stalled: set[str] = set()
         self._peers = dict.fromkeys(streams, 0)
+        self._damaged = dict.fromkeys(streams, 0)
         self.counts: Counter[Offered] = Counter()
 
     @property
@@ -101,6 +107,7 @@ class Streams:
         for name, stream in self._streams.items():
             stream.catch_up()
             self._metrics.spill_bytes.labels(name).set(stream.waiting_bytes)
+            self._tell_damaged(name, stream.damaged)
             for change in stream.connection_changes():
                 self._peers[name] += 1 if change == "connected" else -1
                 level = logging.INFO if change == "connected" else logging.WARNING
@@ -116,6 +123,13 @@ class Streams:
         if isinstance(passage, InFlight):
             self.counts[offered] += 1
             self._metrics.frames_offered[offered].labels(name).inc()
+
+    def _tell_damaged(self, name: str, damaged: int) -> None:
+        new, self._damaged[name] = damaged - self._damaged[name], damaged
+        if new:
+            self._metrics.spill_damaged.labels(name).inc(new)
+            text = f"{new} {name} messages on disk are damaged; set aside beside them, not sent"
+            self._reports.add("spill damaged", text)
 
     def _watch_stall(self, name: str, offered: Offered) -> None:
         now_ns = self._clock()

@@ -55,6 +55,7 @@ class FakeStream:
         self.answer = answer
         self.taken: list[tuple[Part, ...]] = []
         self.waiting_bytes = 0
+        self.damaged = 0
 
     def offer(self, parts: Sequence[Part]) -> Offered:
         """`answer`."""

@@ -85,11 +85,18 @@ class Outlet:
         Bounded, so that a long backlog and a quick receiver do not hold up the caller.
         """
         sent = 0
-        spill = self._spill
-        while spill and sent < CATCH_UP and self._sender.offer(spill.first()):
-            spill.remove_first()
+        while self._spill is not None and sent < CATCH_UP:
+            parts = self._spill.first()
+            if parts is None or not self._sender.offer(parts):
+                break
+            self._spill.remove_first()
             sent += 1
         return sent
+
+    @property
+    def damaged(self) -> int:
+        """Messages that waited on disk and came back damaged: they are not sent."""
+        return 0 if self._spill is None else self._spill.damaged
 
     @property
     def waiting_bytes(self) -> int:

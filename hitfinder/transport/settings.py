@@ -7,7 +7,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from hitfinder.settings import Settings
 
-Endpoint = Annotated[str, StringConstraints(pattern=r"^(tcp|ipc|inproc)://.+$")]
+_HOST = r"(\[[0-9a-fA-F:.%]+\]|[^:]+)"
+_PORT = r"(\d{1,4}|[1-5]\d{4}|6[0-5]\d{3}|\*)"
+Endpoint = Annotated[str, StringConstraints(pattern=rf"^(tcp://{_HOST}:{_PORT}|ipc://.+)$")]
 OnStall = Literal["backpressure", "drop", "spill"]
 
 
@@ -52,4 +54,9 @@ class SenderSettings(Settings):
     def _spill_has_a_folder(self) -> "SenderSettings":
         if self.on_stall == "spill" and self.spill_folder is None:
             raise ValueError('on_stall = "spill" needs spill_folder')
+        if self.socket == "pub" and self.on_stall in ("backpressure", "spill"):
+            raise ValueError(
+                f'a "pub" socket cannot tell that nobody takes messages, so on_stall = '
+                f'"{self.on_stall}" needs socket = "push"'
+            )
         return self

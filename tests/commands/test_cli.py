@@ -142,6 +142,10 @@ BAD = [
     (["ledger", "export", "{tmp}/gone.sqlite", "x.xls"], ".csv or .parquet"),
     (["models", "verify", "gone"], "no model 'gone'"),
     (["watch", "nonsense"], "endpoint"),
+    (["classify", "{tmp}/run.h5", "--csv", "{tmp}/no/x.csv"], "cannot write"),
+    (["ledger", "export", "{tmp}/gone.sqlite", "{tmp}/no/x.csv"], "cannot write"),
+    (["demo", "--json", "{tmp}"], "cannot write"),
+    (["serve", "{tmp}/good.toml", "--summary-json", "{tmp}/no/x"], "cannot write"),
 ]
 
 
@@ -155,6 +159,9 @@ def test_a_mistake_is_one_clear_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "bad.toml").write_text("[input\n")
+    (tmp_path / "good.toml").write_text(
+        '[input]\nendpoint = "tcp://d:1"\nprotocol = "dectris-v2"\n'
+    )
     words = [argument.format(tmp=tmp_path) for argument in arguments]
     monkeypatch.setattr("sys.argv", ["hitfinder", *words])
     with pytest.raises(SystemExit) as ended:

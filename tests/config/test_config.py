@@ -27,12 +27,14 @@ def test_one_section_is_enough() -> None:
         ("pull", "vetoed", None, "drop"),
         ("sub", "kept", "backpressure", "backpressure"),
         ("pull", "kept", "drop", "drop"),
+        ("pull", "kept pub", None, "drop"),
     ],
 )
 def test_the_stall_rule_follows_the_stream(
     socket: str, stream: Any, set_to: str | None, rule: str
 ) -> None:
-    output = {"endpoint": "tcp://*:2", "on_stall": set_to}
+    stream, _, kind = stream.partition(" ")
+    output = {"endpoint": "tcp://*:2", "on_stall": set_to, "socket": kind or "push"}
     table = {"input": {**GOOD["input"], "socket": socket}, stream: output}
     assert checked(ServeConfig, table, "x").on_stall(stream) == rule
 
@@ -46,6 +48,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({**GOOD, "kept": 5}, "x: kept: "),
     ({"input": {**GOOD["input"], "endpoint": "detector:1"}}, "x: input.endpoint: "),
     ({**GOOD, "kept": {"endpoint": "tcp://a:1", "on_stall": "spill"}}, "needs spill_folder"),
+    (
+        {**GOOD, "kept": {"endpoint": "tcp://a:1", "socket": "pub", "on_stall": "backpressure"}},
+        'needs socket = "push"',
+    ),
+    ({"input": {**GOOD["input"], "endpoint": "tcp://d:99999"}}, "x: input.endpoint: "),
+    ({"input": {**GOOD["input"], "endpoint": "inproc://d"}}, "x: input.endpoint: "),
+    ({**GOOD, "detector": {"shape": [0, 3, 4]}}, "x: detector.shape.0: "),
+    ({**GOOD, "http": {"port": True}}, "x: http: port is not a matter of true or false"),
     ({**GOOD, "pressure": {"max_in_flight_bytes": 2**21}}, "must not exceed"),
     ({**GOOD, "kept": {"endpoint": "tcp://127.0.0.1:5558"}}, "kept and verdicts have one endpoint"),
     ({**GOOD, "detector": {"saturation": float("nan")}}, "x: detector.saturation: "),

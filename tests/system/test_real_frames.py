@@ -23,7 +23,7 @@ WHOLE = f'[region]\nkind = "whole"\n{PATIENT}'
 def verdicts_of(files: Sequence[str | Path]) -> dict[str, str]:
     """Outcome by file name, as `hitfinder classify --region whole` gives it."""
     table = {
-        "input": {"endpoint": "inproc://none", "protocol": "dectris-v2"},
+        "input": {"endpoint": "ipc://none", "protocol": "dectris-v2"},
         "region": {"kind": "whole"},
         "model": {"device": "cpu"},
         "pressure": {"deadline_ms": 600_000},

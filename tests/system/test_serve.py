@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -345,3 +346,41 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
 def test_ctrl_c_stops_like_sigterm(running: Bench) -> None:
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(30) == 0
+
+
+def test_ports_that_are_probed_a_thousand_times_keep_working(tmp_path: Path) -> None:
+    detector = Detector("dectris-v2")
+    with bench(tmp_path) as made:
+        with_kept(made)
+        made.start()
+        for port in (made.verdict_port, made.kept_port) * 1200:
+            with socket.create_connection(("127.0.0.1", port), timeout=5):
+                pass
+        receiver, sender, verdicts = made.receiver(), made.sender(), made.verdicts()
+        until(lambda: made.metric('hitfinder_peers{stream="kept"}') == 1, "the receiver is there")
+        until(verdicts.beats, "the verdict stream is heard")
+        made.send(sender, detector.frames(0, 2))
+        heard(verdicts, 2)
+        until(lambda: drain(receiver), "the kept frame arrives")
+        assert made.stop().code == 0
+
+
+def test_a_receiver_slower_than_a_second_gets_everything_after_a_stop(tmp_path: Path) -> None:
+    detector = Detector("dectris-v2")
+    with bench(tmp_path) as made:
+        with_kept(made)
+        made.start()
+        receiver, sender = made.receiver(), made.sender()
+        until(lambda: made.metric('hitfinder_peers{stream="kept"}') == 1, "the receiver is there")
+        messages = [parts for n in range(24) for parts in detector.frame(n, detector.hit)]
+        made.send(sender, [*detector.start(24), *messages, *detector.end()])
+        until(lambda: made.metric("hitfinder_frames_received_total") == 24, "all are received")
+        made.process.send_signal(signal.SIGTERM)
+        taken = []
+        while made.process.poll() is None:
+            parts = receiver.receive(100)
+            taken += [] if parts is None else [parts]
+            time.sleep(0.1)
+        taken += drain(receiver)
+    assert made.process.returncode == 0
+    assert len(taken) == 26

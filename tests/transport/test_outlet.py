@@ -90,3 +90,31 @@ def test_a_disk_that_refuses_drops(tmp_path: Path) -> None:
     socket.flows = False
     (tmp_path / "gone").rmdir()
     assert outlet.offer((b"1",)) is Offered.DROPPED
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x00", b"\x00" * 7 + b"\x09" + b"short"])
+def test_a_damaged_message_is_set_aside_and_counted(tmp_path: Path, content: bytes) -> None:
+    socket = Socket()
+    socket.flows = False
+    outlet = spilling(socket, tmp_path)
+    for name in (b"1", b"2", b"3"):
+        outlet.offer((name,))
+    (tmp_path / "000000000001.message").write_bytes(content)
+    (tmp_path / "notes.message").write_text("not ours")
+    again = spilling(socket, tmp_path)
+    socket.flows = True
+    assert again.catch_up() == 2
+    assert socket.taken == [(b"1",), (b"3",)]
+    assert again.damaged == 1
+    assert (tmp_path / "000000000001.damaged").exists()
+
+
+def test_a_message_that_someone_deleted_is_counted(tmp_path: Path) -> None:
+    socket = Socket()
+    socket.flows = False
+    outlet = spilling(socket, tmp_path)
+    outlet.offer((b"1",))
+    (tmp_path / "000000000000.message").unlink()
+    socket.flows = True
+    assert outlet.offer((b"2",)) is Offered.SENT
+    assert (socket.taken, outlet.damaged, outlet.waiting_bytes) == ([(b"2",)], 1, 0)
