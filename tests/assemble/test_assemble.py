@@ -1,0 +1,125 @@
+"""What a configuration becomes: overrides, masks, geometry, and the artifacts it may name."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from hitfinder.assemble import Judging, build_judging, build_service
+from hitfinder.config import ServeConfig
+from hitfinder.errors import ArtifactError, ConfigError
+from hitfinder.frame import Detector, array_payload
+from hitfinder.inference.model_card import load_card, shipped_models, write_card
+from hitfinder.settings import checked
+
+GEOMETRY = """
+clen = 0.1
+photon_energy = 4570 eV
+res = 10000
+data = /x
+dim0 = %
+dim1 = ss
+dim2 = fs
+a/min_fs = 0
+a/max_fs = 3
+a/min_ss = 0
+a/max_ss = 3
+a/dim0 = 0
+a/corner_x = -4
+a/corner_y = -2
+a/fs = +1.0x
+a/ss = +1.0y
+"""
+
+
+def judging_of(folder: Path, **sections: dict[str, Any]) -> Judging:
+    table = {
+        "input": {"endpoint": "tcp://d:1", "protocol": "dectris-v2"},
+        "region": {"kind": "whole"},
+        "model": {"device": "cpu"},
+        **sections,
+    }
+    return build_judging(checked(ServeConfig, table, "test"), folder, time.monotonic_ns)
+
+
+def read(judging: Judging, pixels: np.ndarray[Any, Any], detector: Detector) -> Any:
+    payload = array_payload(pixels)
+    reader = judging.plan(payload.shape, detector)
+    out = np.empty(reader.shape, np.float32)
+    reader.read(payload, out)
+    return out
+
+
+def test_what_the_settings_say_stands_above_what_the_stream_says(tmp_path: Path) -> None:
+    judging = judging_of(tmp_path, detector={"saturation": 5})
+    pixels = np.array([[1, 4], [6, 9]], np.uint16)
+    out = read(judging, pixels, Detector(saturation=8.0))
+    assert np.isnan(out).tolist() == [[False, False], [True, True]]
+
+
+def test_a_mask_file_is_added_to_the_streams_mask(tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.array([[1, 0], [0, 0]]))
+    judging = judging_of(tmp_path, detector={"mask_file": "mask.npy"})
+    own = np.array([[False, False], [False, True]])
+    pixels = np.ones((2, 2), np.uint16)
+    assert np.isnan(read(judging, pixels, Detector())).tolist() == [[True, False], [False, False]]
+    both = read(judging, pixels, Detector(mask=own))
+    assert np.isnan(both).tolist() == [[True, False], [False, True]]
+    with pytest.raises(ConfigError, match="they must agree"):
+        judging.plan((3, 3), Detector(mask=np.zeros((3, 3), np.bool_)))
+
+
+def test_a_mask_file_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"detector\.mask_file: .*gone\.npy"):
+        judging_of(tmp_path, detector={"mask_file": "gone.npy"})
+
+
+def test_a_geometry_lays_modules_out(tmp_path: Path) -> None:
+    (tmp_path / "d.geom").write_text(GEOMETRY)
+    judging = judging_of(tmp_path, detector={"geometry_file": "d.geom"})
+    pixels = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
+    assert read(judging, pixels, Detector()).tolist() == pixels[0].tolist()
+
+
+def test_a_threshold_may_be_set(tmp_path: Path) -> None:
+    assert judging_of(tmp_path).threshold == 0.5
+    assert judging_of(tmp_path, model={"device": "cpu", "threshold": 0.9}).threshold == 0.9
+
+
+def test_a_model_for_something_else_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(shipped_models() / "spotcount", folder)
+    write_card(folder, msgspec.structs.replace(load_card(folder), task="diffuse"))
+    with pytest.raises(ArtifactError, match="needs one for 'hit'"):
+        judging_of(tmp_path, model={"device": "cpu", "artifact": "model"})
+
+
+@pytest.mark.parametrize(
+    ("region", "detector"),
+    [
+        ({"kind": "center"}, {"mask_file": "mask.npy"}),
+        ({"kind": "center", "around": "beam"}, {}),
+        ({"kind": "whole"}, {"shape": [4, 4], "mask_file": "mask.npy"}),
+        ({"kind": "whole"}, {}),
+    ],
+)
+def test_a_service_is_built_before_the_detector_has_said_anything(
+    tmp_path: Path, region: dict[str, Any], detector: dict[str, Any]
+) -> None:
+    np.save(tmp_path / "mask.npy", np.zeros((4, 4)))
+    table = {
+        "input": {"endpoint": f"ipc://{tmp_path}/in", "protocol": "dectris-v2"},
+        "region": region,
+        "detector": detector,
+        "model": {"device": "cpu"},
+        "verdicts": {"endpoint": f"ipc://{tmp_path}/verdicts"},
+        "http": {"port": "off"},
+    }
+    service = build_service(checked(ServeConfig, table, "test"), tmp_path)
+    service.start()
+    assert service.unready() == []
+    assert service.stop().received == 0
