@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,24 @@ from hitfinder.ledger.report import COLUMNS, export_csv, read_frames, read_repor
 from hitfinder.ledger.store import Ledger
 from hitfinder.verdict import Outcome, Reason, Verdict
 
+OPEN: list[Ledger] = []
+
 UNIX_NS = 1_700_000_000_000_000_000
 
 
 def make(path: Path, shift_ns: int = 0) -> Ledger:
-    return Ledger(path, model="spotcount", wall_ns=lambda now_ns: UNIX_NS + shift_ns + now_ns)
+    OPEN.append(Ledger(path, model="spotcount", wall_ns=lambda now: UNIX_NS + shift_ns + now))
+    return OPEN[-1]
+
+
+@pytest.fixture(autouse=True)
+def _closed_afterwards() -> Iterator[None]:
+    yield
+    while OPEN:
+        # As a killed process would leave it; one whose opening failed has nothing to close.
+        db = getattr(OPEN.pop(), "_db", None)
+        if db is not None:
+            db.close()
 
 
 def kept(series: str, number: int, score: float = 0.9) -> Verdict:

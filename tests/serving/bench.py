@@ -41,6 +41,10 @@ WAIT_MS = 2.0
 HIT, MISS = 90, 10
 
 
+OPEN: list["Bench"] = []
+"""Benches whose ledgers are open; the conftest closes them."""
+
+
 class EventDecoder:
     """Looks events up by the first byte string of a message."""
 
@@ -81,6 +85,7 @@ class Bench:
         self.ledger_path = folder / "ledger.sqlite"
         self.ledger = Ledger(self.ledger_path, model="fake", wall_ns=lambda now_ns: now_ns)
         self.ledger.open(clock())
+        OPEN.append(self)
         self.ingest = Ingest(
             source=self.source, decoder=self.decoder, line=self.line, backlog=self.backlog,
             metrics=self.metrics, clock=clock, reports=self.reports,
@@ -102,6 +107,10 @@ class Bench:
             judged_by=JudgedBy(model="fake", threshold=0.5), deadline_ns=deadline_ns,
             metrics=self.metrics, clock=clock, reports=self.reports,
         )  # fmt: skip
+
+    def let_die(self) -> None:
+        """As a killed process would leave it."""
+        self.ledger._db.close()
 
     def feed(self, *events: Event) -> None:
         for event in events:
