@@ -20,7 +20,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     """The frame waited longer than `deadline_ms`."""
     DECODE = "decode"
-    """The frame's pixels could not be decoded."""
+    """The frame's pixels could not be decoded, or none of the region was measured."""
     MODEL = "model"
     """The model failed or gave no finite score."""
     DRAINING = "draining"

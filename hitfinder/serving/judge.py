@@ -222,6 +222,8 @@ class Judge:
         frame = passage.frame
         try:
             self._reader.read(frame.payload, out)
+            if _is_blank(out):
+                raise PayloadError("no pixel of the region was measured; is the mask right?")
         except (PayloadError, MemoryError) as error:
             self._log.warning(
                 "decode",
@@ -260,3 +262,11 @@ class Judge:
             settled_ns=self._clock(),
         )
         self._line.settle(passage, verdict)
+
+
+def _is_blank(region: NDArray[np.float32]) -> bool:
+    """Whether nothing in (H, W) was measured: not a miss, but not known.
+
+    A sample tells almost always, and the whole is looked at only when it does not.
+    """
+    return bool(np.isnan(region[::16, ::16]).all() and np.isnan(region).all())

@@ -111,10 +111,21 @@ def test_a_broken_model_lets_frames_on_and_is_told_once(
 
 
 def test_a_score_that_is_no_number_goes_on_unjudged(bench: Bench) -> None:
-    pixels = np.full((4, 4), np.nan, np.float32)
+    pixels = np.ones((4, 4), np.float32)
+    pixels[0, 0] = np.nan
     bench.feed(frame(0, payload=frame(0).payload), frame(1, payload=_payload(pixels)))
     bench.run()
     assert outcomes(bench) == [Outcome.KEPT, Reason.MODEL]
+
+
+def test_a_frame_of_which_nothing_was_measured_is_not_called_a_miss(bench: Bench) -> None:
+    blank = np.full((40, 40), np.nan, np.float32)
+    corner = blank.copy()
+    corner[17, 17] = 1.0
+    corner[0, 0] = 0.0
+    bench.feed(frame(0, payload=_payload(blank)), frame(1, payload=_payload(corner)))
+    bench.run()
+    assert outcomes(bench) == [Reason.DECODE, Outcome.VETOED]
 
 
 def _payload(pixels: Any) -> Payload:
