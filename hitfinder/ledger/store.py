@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hitfinder.errors import LedgerError
 from hitfinder.frame import SeriesStarted
-from hitfinder.ledger.counting import Arrival, NumberSet, SeriesCount
+from hitfinder.ledger.counting import MAX_JUMP, Arrival, NumberSet, SeriesCount
 from hitfinder.verdict import Verdict
 
 FORMAT = 1
@@ -60,7 +60,7 @@ _SERIES_NOW = "UPDATE series SET ended=?, last_unix_ns=?, received=?, lost=?, lo
 
 _UNFINISHED = """
 SELECT * FROM series WHERE id IN (SELECT max(id) FROM series GROUP BY name)
-AND (ended IS NULL OR ended = 'service stopped') AND last_unix_ns > ?
+AND (ended IS NULL OR (ended = 'service stopped' AND started)) AND last_unix_ns > ?
 """
 
 _FORGET_NS = 24 * 3600 * 1_000_000_000
@@ -82,13 +82,15 @@ class _OpenSeries:
     ended: str | None = None
     touched: bool = True
     """Whether this session saw anything of it; False for one taken over and silent since."""
+    last_stray: int | None = None
+    """The last frame's number, if it was a stray."""
     lost_before: int = 0
     duplicates_before: int = 0
 
     @property
     def lost(self) -> int:
         """What this session adds."""
-        return self.count.lost - self.lost_before if self.touched else 0
+        return max(0, self.count.lost - self.lost_before) if self.touched else 0
 
     @property
     def duplicates(self) -> int:
@@ -181,6 +183,7 @@ class Ledger:
         arrival = known.count.arrive(verdict.number)
         known.received += 1
         known.touched, known.ended = True, None
+        known.last_stray = verdict.number if arrival is Arrival.STRAY else None
         known.last_unix_ns = wall = self._wall_ns(verdict.arrival_ns)
         self._dirty[known.row] = known
         latency_us = (verdict.settled_ns - verdict.arrival_ns) // 1000
@@ -261,14 +264,17 @@ class Ledger:
         return self._closed_duplicates + sum(known.duplicates for known in self._series.values())
 
     def _begins_anew(self, known: _OpenSeries, number: int) -> bool:
-        """Protocols without a start message begin a new series by counting from the beginning:
-        back at the first number seen, or further back than a late frame can be.
+        """Protocols without a start message begin a new series by other numbers: back at the first
+        one seen, further back than a late frame can be, or going on from what seemed a stray.
         """
-        first = known.count.numbers.first
-        if known.count.started or first is None:
+        first, last = known.count.numbers.first, known.count.numbers.last
+        if known.count.started or first is None or last is None:
             return False
+        if not known.touched and not last < number <= last + MAX_JUMP:
+            return True
         again = number == first and known.count.numbers.count > 1
-        return again or number < first - MOST_LATE
+        leapt = known.last_stray is not None and 0 < number - known.last_stray < MOST_LATE
+        return again or leapt or number < first - MOST_LATE
 
     def _open_series(
         self,

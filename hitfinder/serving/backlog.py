@@ -53,6 +53,12 @@ class Backlog:
         """
         self.cost_ns += (cost_ns - self.cost_ns) * (0.1 if cost_ns > self.cost_ns else 0.5)
 
+    def doubt_cost(self) -> None:
+        """A frame was refused for what it would cost. Only judged frames correct the estimate, so
+        each refusal lowers it a little: a wrong one does not last.
+        """
+        self.cost_ns *= 0.98
+
     def _full(self, size: int) -> bool:
         if not self._waiting:
             return False

@@ -41,10 +41,10 @@ class HttpServer:
         """Bind and serve. Raises EndpointError."""
         try:
             self._server = _Server(self._address, _handler(self._pages))
-        except OSError as error:
+        except (OSError, TypeError, UnicodeError) as error:
             host, port = self._address
             raise EndpointError(
-                f"cannot serve metrics on {host}:{port}: {error.strerror}; choose another "
+                f"cannot serve metrics on {host}:{port}: {error}; choose another "
                 f"[http] port, or port = 0 for any"
             ) from error
         self._thread = threading.Thread(

@@ -35,6 +35,10 @@ class Source(Protocol):
         """Each "connected" or "disconnected" since the last call."""
         ...
 
+    def close(self) -> None:
+        """Hang up; a second time it does nothing."""
+        ...
+
 
 class Ingest:
     """`step` takes one message through."""
@@ -74,6 +78,10 @@ class Ingest:
             return False
         self._enter(passage_of(self._decoded(parts)))
         return True
+
+    def hang_up(self) -> None:
+        """Take nothing more: what the sender still has, it keeps for whoever comes next."""
+        self._source.close()
 
     def _decoded(self, parts: tuple[Part, ...]) -> Event:
         arrival_ns = self._clock()

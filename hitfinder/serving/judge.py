@@ -174,6 +174,7 @@ class Judge:
         now_ns = self._clock()
         waited_ns = now_ns - passage.frame.arrival_ns
         if waited_ns + self._backlog.cost_ns > self._deadline_ns:
+            self._backlog.doubt_cost()
             self._let_go(passage, Reason.DEADLINE)
             return
         self._metrics.stage_seconds.labels("queue").observe(waited_ns / 1e9)

@@ -105,6 +105,7 @@ class Pipeline:
         self._publish = publish
         self._line = line
         self._clock = clock
+        self._logger = logging.getLogger("hitfinder")
         self._ingest_worker = Worker("ingest", ingest, clock)
         self._judge_worker = Worker("judge", judge, clock)
         self._publish_worker = Worker("publish", publish, clock, STALLED_WAIT_S)
@@ -126,12 +127,17 @@ class Pipeline:
     def drain(self, timeout_s: float) -> None:
         """Stop taking messages, finish what is in flight within `timeout_s`, settle the rest."""
         end_ns = self._clock() + int(timeout_s * 1e9)
-        self._ingest_worker.stop(timeout_s)
+        self._ingest_worker.stop(max(STOP_S, timeout_s))
         # What the socket took from the sender before the stop is ours to account for.
         self._finish(end_ns)
+        self._ingest.hang_up()
         self._judge_worker.stop(STOP_S)
-        self._publish_worker.stop(STOP_S)
-        self._give_up()
+        if self._publish_worker.stop(max(STOP_S, timeout_s)):
+            self._give_up()
+        else:
+            self._logger.error(
+                "publish thread hangs in one step; %d messages left", len(self._line)
+            )
 
     def _finish(self, end_ns: int) -> None:
         """Until the socket has nothing more, or is never empty, and the line is."""
@@ -144,6 +150,8 @@ class Pipeline:
                 receive_end_ns = min(end_ns, self._clock() + RECEIVE_NS)
             elif receiving:
                 receiving = self._ingest.step(0) and self._clock() < receive_end_ns
+                if not receiving:
+                    self._ingest.hang_up()
             elif len(self._line):
                 pause.wait(PAUSE_S)
             else:

@@ -94,7 +94,9 @@ class Publish:
         self._keep_time()
         if self._front is None:
             passage = self._line.front(self._patience_s())
-            if passage is None or not self._account(passage):
+            if passage is None:
+                return self._streams.catch_up()
+            if not self._account(passage):
                 return False
             self._front = passage
         if not self._streams.send(self._front):

@@ -88,6 +88,8 @@ class Service:
             self._open(crash)
         except HitfinderError as error:
             # A start that failed is no crash.
+            for report in parts.reports.collect():
+                parts.ledger.event(*report)
             parts.ledger.event("start failed", str(error), parts.clock())
             parts.ledger.abandon(parts.clock())
             raise
@@ -133,14 +135,18 @@ class Service:
         parts = self._parts
         self._ready = False
         parts.metrics.ready.set(0)
-        parts.pipeline.drain(parts.drain_timeout_s)
+        try:
+            parts.pipeline.drain(parts.drain_timeout_s)
+        except Exception:
+            # Whatever a defect leaves undone, the ledger closes with what it has.
+            self._logger.exception("the drain failed of a defect; please report it")
+            self.is_recorded = False
         totals = parts.publish.totals()
         try:
             parts.ledger.close(parts.clock())
         except LedgerError as error:
             self._logger.error("%s", error)
             self.is_recorded = False
-        parts.source.close()
         for output in parts.outputs:
             # Returns as soon as everything is handed over.
             output.close(max(LINGER_MS, int(parts.drain_timeout_s * 1000)))

@@ -102,10 +102,14 @@ class Streams:
         while self._owed:
             self._count(self._owed.popleft(), Offered.DROPPED, passage)
 
+    def catch_up(self) -> bool:
+        """Send some of what waits on disk; False when nothing moved."""
+        return sum(stream.catch_up() for stream in self._streams.values()) > 0
+
     def watch(self) -> None:
-        """Send what waits on disk; note who comes and goes."""
+        """Note what waits on disk, and who comes and goes."""
+        self.catch_up()
         for name, stream in self._streams.items():
-            stream.catch_up()
             self._metrics.spill_bytes.labels(name).set(stream.waiting_bytes)
             self._tell_damaged(name, stream.damaged)
             for change in stream.connection_changes():

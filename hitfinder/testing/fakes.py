@@ -32,6 +32,7 @@ class FakeSource:
     def __init__(self, messages: Sequence[tuple[Part, ...] | BadMessageError] = ()) -> None:
         self.messages = deque(messages)
         self.changes: list[str] = []
+        self.closed = False
 
     def receive(self, timeout_ms: int) -> tuple[Part, ...] | None:
         """The next message, at once."""
@@ -41,6 +42,10 @@ class FakeSource:
         if isinstance(message, BadMessageError):
             raise message
         return message
+
+    def close(self) -> None:
+        """Remember it."""
+        self.closed = True
 
     def connection_changes(self) -> list[str]:
         """What was put into `changes`, once."""
@@ -56,6 +61,7 @@ class FakeStream:
         self.taken: list[tuple[Part, ...]] = []
         self.waiting_bytes = 0
         self.damaged = 0
+        self.waiting = 0
 
     def offer(self, parts: Sequence[Part]) -> Offered:
         """`answer`."""
@@ -64,8 +70,10 @@ class FakeStream:
         return self.answer
 
     def catch_up(self) -> int:
-        """Nothing waits."""
-        return 0
+        """One of `waiting` at a time."""
+        sent = min(1, self.waiting)
+        self.waiting -= sent
+        return sent
 
     def connection_changes(self) -> list[str]:
         """Nobody comes or goes."""

@@ -175,7 +175,7 @@ class Receiver:
         return self._connections.changes()
 
     def close(self) -> None:
-        """Close; messages still in the socket's own buffer are lost."""
+        """Close; messages still in the socket's own buffer are lost. Twice does no harm."""
         self._connections.close()
         self._socket.close()
 

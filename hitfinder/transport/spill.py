@@ -6,6 +6,7 @@ the service are sent first. A file that is not what was written is set aside (`.
 counted, never fatal. File format: for each part `>Q` its length, then its bytes.
 """
 
+import contextlib
 import os
 import struct
 from collections import deque
@@ -87,13 +88,15 @@ class Spill:
         path, size = self._waiting.popleft()
         self._first = None
         self.bytes -= size
-        path.unlink(missing_ok=True)
+        # A folder that keeps the file makes the next life send it again: twice beats never.
+        with contextlib.suppress(OSError):
+            path.unlink()
 
     def _set_aside(self) -> None:
         path, size = self._waiting.popleft()
         self.bytes -= size
         self.damaged += 1
-        if path.exists():
+        with contextlib.suppress(OSError):  # gone, or a folder that changes nothing any more
             path.rename(path.with_suffix(".damaged"))
 
 

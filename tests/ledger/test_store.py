@@ -323,6 +323,7 @@ def test_a_series_goes_on_with_its_gaps_however_many(
     monkeypatch.setattr("hitfinder.ledger.store.MOST_RUNS", most_runs)
     first = make(path)
     first.open(0)
+    first.series_started(SeriesStarted(series="7"), 0)
     for number in (0, 2, 4, 2):
         first.frame(kept("7", number))
     first.flush(1)
@@ -333,3 +334,43 @@ def test_a_series_goes_on_with_its_gaps_however_many(
     second.close(3)
     (series,) = read_report(path).series
     assert (series.received, series.lost, series.duplicates, series.late) == (7, 2, 2, 1)
+
+
+def test_numbers_that_leap_are_a_new_series_where_no_start_exists(path: Path) -> None:
+    ledger = make(path)
+    ledger.open(0)
+    for number in (1, 2, 5_000_000, 5_000_001, 5_000_002):
+        ledger.frame(kept("array", number))
+    ledger.close(1)
+    # The first of them could have been a damaged header.
+    assert frames_of(path) == [(3, 0, "numbers began anew"), (2, 0, "service stopped")]
+
+
+@pytest.mark.parametrize("next_number", [1, 300, 500_000, 3_600_000])
+def test_a_stream_without_starts_begins_anew_after_a_stop(path: Path, next_number: int) -> None:
+    first = make(path)
+    first.open(0)
+    for number in range(250, 400):
+        first.frame(kept("array", number))
+    first.close(1)
+    second = make(path)
+    second.open(2)
+    for number in range(next_number, next_number + 5):
+        second.frame(kept("array", number))
+    assert (second.lost, second.duplicates) == (0, 0)
+    second.close(3)
+    assert [received for received, _, _ in frames_of(path)] == [150, 5]
+
+
+def test_late_frames_of_an_earlier_life_make_no_negative_loss(path: Path) -> None:
+    first = make(path)
+    first.open(0)
+    first.series_started(SeriesStarted(series="7"), 0)
+    for number in (0, 3):
+        first.frame(kept("7", number))
+    first.flush(1)
+    second = make(path)
+    second.open(2)
+    for number in (1, 2):
+        second.frame(kept("7", number))
+    assert second.lost == 0

@@ -354,3 +354,26 @@ def test_a_ledger_that_takes_no_writes_is_told(
     monkeypatch.undo()
     bench.publish.step()
     assert bench.publish.problems() == []
+
+
+def test_after_a_slow_batch_frames_are_judged_again(bench: Bench) -> None:
+    score = bench.model.score
+
+    def slowly(batch: Any) -> Any:
+        bench.clock.pass_ms(20 * DEADLINE_MS)
+        return score(batch)
+
+    bench.model.score = slowly  # type: ignore[method-assign]
+    bench.feed(frame(0))
+    bench.run()
+    bench.model.score = score  # type: ignore[method-assign]
+    for number in range(1, 100):
+        bench.feed(frame(number))
+        bench.run()
+    assert outcomes(bench)[-20:] == [Outcome.KEPT] * 20
+
+
+def test_what_waits_on_disk_is_sent_while_nothing_comes(bench: Bench) -> None:
+    bench.publish.step()
+    bench.kept.waiting = 3
+    assert [bench.publish.step() for _ in range(4)] == [True, True, True, False]

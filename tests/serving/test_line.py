@@ -154,3 +154,11 @@ def test_one_slow_batch_does_not_turn_frames_away_for_long() -> None:
     for _ in range(4):
         backlog.told_cost(10)
     assert backlog.cost_ns < 20
+
+
+def test_a_wrong_cost_does_not_last() -> None:
+    backlog = Backlog(10**6, max_wait_ns=100)
+    backlog.cost_ns = 10**6
+    for _ in range(500):
+        backlog.doubt_cost()
+    assert backlog.cost_ns < 100

@@ -52,6 +52,7 @@ def test_frames_flow_and_a_stop_leaves_nothing(bench: Bench) -> None:
     assert [verdict.outcome for verdict in bench.verdicts()] == [Outcome.KEPT] * 50
     assert bench.beats()[-1].totals.in_flight == 0
     assert pipeline.problems() == []
+    assert bench.source.closed
 
 
 @pytest.mark.parametrize("death", [MemoryError(), ValueError("a defect")])

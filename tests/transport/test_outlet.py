@@ -118,3 +118,22 @@ def test_a_message_that_someone_deleted_is_counted(tmp_path: Path) -> None:
     socket.flows = True
     assert outlet.offer((b"2",)) is Offered.SENT
     assert (socket.taken, outlet.damaged, outlet.waiting_bytes) == ([(b"2",)], 1, 0)
+
+
+def test_a_folder_that_changes_nothing_any_more_does_not_stop_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "read-only")
+
+    socket = Socket()
+    socket.flows = False
+    outlet = spilling(socket, tmp_path)
+    outlet.offer((b"1",))
+    outlet.offer((b"2",))
+    (tmp_path / "000000000001.message").write_bytes(b"")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(Path, "rename", refuse)
+    socket.flows = True
+    assert outlet.catch_up() == 1
+    assert (socket.taken, outlet.damaged) == ([(b"1",)], 1)
