@@ -88,14 +88,6 @@ def load_card(folder: Path) -> ModelCard:
         ) from error
 
 
-def verify_artifact(folder: Path) -> ModelCard:
-    """The card in `folder`, after a check that it belongs to the graph beside it.
-
-    Raises ArtifactError when a file is missing or malformed, or the hashes differ.
-    """
-    return read_artifact(folder)[0]
-
-
 def read_artifact(folder: Path) -> tuple[ModelCard, bytes]:
     """The card and the very bytes of the graph that were checked against it: what is run is what
     was verified, even when someone replaces the file meanwhile. Raises ArtifactError.

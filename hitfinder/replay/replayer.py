@@ -6,16 +6,14 @@ not take a message it is offered again, and what is behind schedule is sent as s
 What this file does not know: sockets, protocols, file formats.
 """
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
-from pathlib import Path
 from typing import Protocol
 
-from hitfinder.dataset.frames import Series, Truth
+from hitfinder.dataset.frames import Series
 from hitfinder.frame import Frame, Part, Payload, SeriesEnded, SeriesStarted
 from hitfinder.replay.settings import ReplaySettings
 from hitfinder.wire.compression import recoded
@@ -103,10 +101,6 @@ class Replayer:
         if self._settings.loop:
             return self._settings.count
         return min(len(self._series.frames), self._settings.count or len(self._series.frames))
-
-    def truth_of(self, number: int) -> Truth | None:
-        """The label of the frame that is sent with this number; None where it has none."""
-        return self._series.frames[number % len(self._series.frames)].truth
 
     def step(self, now_ns: int) -> int | None:
         """Offers at most one message. Returns the ns to wait until the next call (0: none), None
@@ -231,10 +225,3 @@ def run(
         if pause_ns:
             wait_s(min(pause_ns, _LONGEST_WAIT_NS) / 1e9)
     return replayer.summary()
-
-
-def write_truth(path: Path, truth_of: Callable[[int], Truth | None], frames: int) -> None:
-    """Writes one JSON line a frame: {"number": 0, "truth": "hit"}; null where nothing is known."""
-    with path.open("w", encoding="utf-8") as lines:
-        for number in range(frames):
-            lines.write(json.dumps({"number": number, "truth": truth_of(number)}) + "\n")

@@ -14,8 +14,8 @@ from hitfinder.inference.model_card import (
     find_artifact,
     list_artifacts,
     load_card,
+    read_artifact,
     shipped_models,
-    verify_artifact,
     write_card,
 )
 from tests.inference.artifacts import card, write_artifact
@@ -33,21 +33,21 @@ def test_card_survives_the_disk(tmp_path: Path) -> None:
 
 def test_matching_artifact_is_verified(tmp_path: Path) -> None:
     made = write_artifact(tmp_path)
-    assert verify_artifact(tmp_path) == made
+    assert read_artifact(tmp_path)[0] == made
 
 
 def test_card_of_a_newer_release_loads(tmp_path: Path) -> None:
     made = write_artifact(tmp_path)
     newer = msgspec.json.decode((tmp_path / CARD).read_bytes()) | {"mood": "good"}
     (tmp_path / CARD).write_bytes(msgspec.json.encode(newer))
-    assert verify_artifact(tmp_path) == made
+    assert read_artifact(tmp_path)[0] == made
 
 
 def test_graph_that_was_exchanged_is_refused(tmp_path: Path) -> None:
     write_artifact(tmp_path)
     (tmp_path / GRAPH).write_bytes(b"another")
     with pytest.raises(ArtifactError, match="not the file that its card vouches for"):
-        verify_artifact(tmp_path)
+        read_artifact(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_malformed_card_is_one_clear_line(tmp_path: Path, content: bytes, told: 
     write_artifact(tmp_path)
     (tmp_path / CARD).write_bytes(content)
     with pytest.raises(ArtifactError, match=told) as caught:
-        verify_artifact(tmp_path)
+        read_artifact(tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -74,7 +74,7 @@ def test_threshold_outside_its_range_is_refused(tmp_path: Path) -> None:
     text = (tmp_path / CARD).read_text().replace('"threshold": 0.5', '"threshold": 1.5')
     (tmp_path / CARD).write_text(text)
     with pytest.raises(ArtifactError, match="outside 0 to 1"):
-        verify_artifact(tmp_path)
+        read_artifact(tmp_path)
 
 
 @pytest.mark.parametrize("absent", [CARD, GRAPH])
@@ -82,12 +82,12 @@ def test_missing_file_is_named(tmp_path: Path, absent: str) -> None:
     write_artifact(tmp_path)
     (tmp_path / absent).unlink()
     with pytest.raises(ArtifactError, match=absent):
-        verify_artifact(tmp_path)
+        read_artifact(tmp_path)
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="nowhere"):
-        verify_artifact(tmp_path / "nowhere")
+        read_artifact(tmp_path / "nowhere")
 
 
 def test_a_path_comes_before_a_shipped_name(
@@ -108,4 +108,4 @@ def test_a_path_comes_before_a_shipped_name(
 
 @pytest.mark.parametrize("name", list_artifacts())
 def test_every_shipped_model_matches_its_card(name: str) -> None:
-    assert verify_artifact(shipped_models() / name).name == name
+    assert read_artifact(shipped_models() / name)[0].name == name

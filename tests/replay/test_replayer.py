@@ -1,4 +1,3 @@
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from hitfinder.dataset.frames import FrameRef, Series, Truth
 from hitfinder.errors import DataFileError
 from hitfinder.frame import Detector, Frame, Part, Payload, SeriesEnded, SeriesStarted
 from hitfinder.frame import array_payload as plain
-from hitfinder.replay.replayer import GIVE_UP_NS, Replayer, ReplaySummary, run, write_truth
+from hitfinder.replay.replayer import GIVE_UP_NS, Replayer, ReplaySummary, run
 from hitfinder.replay.settings import ReplaySettings
 from hitfinder.wire import PROTOCOLS
 
@@ -186,18 +185,6 @@ def test_stop_gives_up_on_a_receiver_that_never_comes_back() -> None:
     summary = run(replayer, stop=lambda: taker.offers > 50, clock_ns=clock, wait_s=clock.wait)
     assert (summary.sent, summary.complete) == (2, False)
     assert clock.now_ns < GIVE_UP_NS + 50 * MS
-
-
-def test_truth_by_number(tmp_path: Path) -> None:
-    replayer = Replayer(
-        series_of(3), PROTOCOLS["dectris-v2"].encoder(), Taker(), ReplaySettings(loop=True)
-    )
-    write_truth(tmp_path / "truth.jsonl", replayer.truth_of, 4)
-    lines = (tmp_path / "truth.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"number": number, "truth": truth}
-        for number, truth in enumerate(["hit", "miss", "ambiguous", "hit"])
-    ]
 
 
 def test_damaged_input_stops_the_replay() -> None:
