@@ -1,6 +1,8 @@
 # make demo    see frames judged live on this machine
 # make test    lint, types, contracts between the rooms, tests
-# Both set up a virtual environment in .venv first, from the pinned versions in requirements.lock.
+# make docs    the reference pages, written anew from the code
+# make lock    requirements.lock anew, from pyproject.toml
+# Each sets up what it needs in .venv first, from the pinned versions in requirements.lock.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)

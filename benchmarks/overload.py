@@ -89,18 +89,19 @@ def run(times: float, seconds: float, folder: Path) -> dict[str, float]:
     config.write_text(CONFIG.format(folder=folder, bound=BOUND_BYTES))
     command = [sys.executable, "-m", "hitfinder"]
     totals_file = folder / "totals.json"
-    service = subprocess.Popen([*command, "serve", str(config), "--summary-json", str(totals_file)],
-                               stdout=subprocess.DEVNULL)  # fmt: skip
+    service = subprocess.Popen(
+        [*command, "serve", str(config), "--summary-json", str(totals_file)],
+        stdout=subprocess.DEVNULL,
+    )
     context = new_context()
     receiver = Receiver(ReceiverSettings(endpoint=f"ipc://{folder}/kept"), context)
     receiver.open()
     time.sleep(4)
     before = memory(service.pid)
+    replay = [*command, "replay", str(data), "--bind", f"ipc://{folder}/frames", "--loop"]
     sender = subprocess.Popen(
-        [*command, "replay", str(data), "--bind", f"ipc://{folder}/frames", "--rate", f"{rate:.1f}",
-         "--loop", "--count", str(count)],
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        [*replay, "--rate", f"{rate:.1f}", "--count", str(count)], stdout=subprocess.DEVNULL
+    )
     most = arrived = 0
     sent_at = None
     while sent_at is None or time.monotonic() < sent_at + 5:

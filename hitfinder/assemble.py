@@ -4,10 +4,9 @@ Relative paths of a configuration are relative to `folder`, the one its file lie
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -179,7 +178,7 @@ def _plan(region: RegionSettings, overrides: DetectorSettings, folder: Path) -> 
 
 
 def _overrider(settings: DetectorSettings, folder: Path) -> Callable[[Detector], Detector]:
-    """Puts what the settings say in place of what the stream says."""
+    """Put what the settings say in place of what the stream says."""
     given = settings.model_dump(exclude={"mask_file", "geometry_file"}, exclude_none=True)
     mask = None
     if settings.mask_file is not None:
@@ -222,12 +221,8 @@ def _decoder(settings: InputSettings) -> Decoder:
 
 
 def _outlets(config: ServeConfig, folder: Path, context: Context) -> dict[str, Outlet]:
-    names: Sequence[tuple[Literal["kept", "vetoed"], SenderSettings | None]] = (
-        ("kept", config.kept),
-        ("vetoed", config.vetoed),
-    )
     outlets: dict[str, Outlet] = {}
-    for name, settings in names:
+    for name, settings in config.streams.items():
         if settings is None:
             continue
         spill = None

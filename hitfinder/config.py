@@ -137,9 +137,8 @@ class ServeConfig(Settings):
     def _parts_agree(self) -> "ServeConfig":
         if self.input.max_message_bytes > self.pressure.max_in_flight_bytes:
             raise ValueError("input.max_message_bytes must not exceed pressure.max_in_flight_bytes")
-        outputs = [("kept", self.kept), ("vetoed", self.vetoed), ("verdicts", self.verdicts)]
         taken: dict[str, str] = {}
-        for name, settings in outputs:
+        for name, settings in {**self.streams, "verdicts": self.verdicts}.items():
             endpoint = None if settings is None else settings.endpoint
             if endpoint is None:
                 continue
@@ -148,9 +147,14 @@ class ServeConfig(Settings):
             taken[endpoint] = name
         return self
 
-    def on_stall(self, stream: Literal["kept", "vetoed"]) -> OnStall:
+    @property
+    def streams(self) -> dict[str, SenderSettings | None]:
+        """The outputs that frames go on to, by name; None for one that is not wanted."""
+        return {"kept": self.kept, "vetoed": self.vetoed}
+
+    def on_stall(self, stream: str) -> OnStall:
         """The stall rule of an output: as set, or as its stream asks for."""
-        settings = {"kept": self.kept, "vetoed": self.vetoed}[stream]
+        settings = self.streams[stream]
         if settings is not None and settings.on_stall is not None:
             return settings.on_stall
         can_tell = settings is not None and settings.socket == "push"

@@ -6,7 +6,7 @@
     │   ├── ArtifactError        a model folder is missing, damaged, or does not match its card
     │   ├── DeviceError          a device was asked for and is absent
     │   ├── EndpointError        a socket address is taken, malformed or refused
-    │   └── LedgerError          the ledger's file cannot be opened or read
+    │   └── LedgerError          the ledger's file cannot be opened, read or written
     ├── DataFileError            a data file cannot be read, or holds no frames
     ├── BadMessageError          one message breaks its protocol; counted by kind, never fatal
     └── PayloadError             a frame's pixels cannot be decoded; the frame goes on unjudged
@@ -40,7 +40,7 @@ class EndpointError(BrokenWorldError):
 
 
 class LedgerError(BrokenWorldError):
-    """The ledger's file cannot be opened or read."""
+    """The ledger's file cannot be opened, read or written."""
 
 
 class DataFileError(HitfinderError):

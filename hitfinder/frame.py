@@ -157,7 +157,7 @@ class SeriesEnded:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
     """A valid message that is neither frame nor mark (calibration, metadata, half a header):
-    forwarded in its place, not judged. `kind` is a short label for the log.
+    forwarded in its place, not judged. `kind` says in a word what it is.
     """
 
     kind: str

@@ -25,9 +25,13 @@ COLUMNS = ("file", "frame", "outcome", "reason", "score", "truth")
 
 
 def run(
-    files: list[Path], *, config: Path | None, region: str | None, model: str | None,
+    files: list[Path],
+    *,
+    config: Path | None,
+    region: str | None,
+    model: str | None,
     csv_path: Path | None,
-) -> int:  # fmt: skip
+) -> int:
     """Exit status 0 when every frame got a score."""
     if region is not None and region not in _REGIONS:
         raise ConfigError(f"--region {region}: known are {', '.join(_REGIONS)}")

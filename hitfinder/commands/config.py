@@ -14,18 +14,17 @@ def check(path: Path) -> int:
     """Read the file, load the model, mask and geometry that it names."""
     config = load_config(path)
     judging = build_judging(config, path.resolve().parent, time.monotonic_ns)
-    card = judging.model.card
+    model, card = judging.model, judging.model.card
     typer.echo(f"{path}: good")
     typer.echo(f"input    {config.input.protocol} {config.input.mode} {config.input.endpoint}")
-    typer.echo(f"model    {card.name} {card.version}, threshold {judging.threshold:g}, "
-               f"{judging.model.device}")  # fmt: skip
-    for name, settings in (("kept", config.kept), ("vetoed", config.vetoed)):
+    threshold = f"threshold {judging.threshold:g}"
+    typer.echo(f"model    {card.name} {card.version}, {threshold}, {model.device}")
+    for name, settings in config.streams.items():
         if settings is None:
             typer.echo(f"{name:<8} not sent on")
         else:
-            rule = config.on_stall("kept" if name == "kept" else "vetoed")
-            typer.echo(f"{name:<8} {settings.socket} {settings.mode} {settings.endpoint}, "
-                       f"on stall {rule}")  # fmt: skip
+            socket = f"{settings.socket} {settings.mode} {settings.endpoint}"
+            typer.echo(f"{name:<8} {socket}, on stall {config.on_stall(name)}")
     return 0
 
 

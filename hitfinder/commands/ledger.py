@@ -43,25 +43,28 @@ def _sessions(report: LedgerReport) -> Table:
     for name in ("id", "started", "ended", "host", "model"):
         table.add_column(name)
     for one in report.sessions:
-        ended = _time(one.ended_unix_ns) if one.ended_unix_ns else (
-            f"open; last sign {_time(one.alive_unix_ns)}"
-        )  # fmt: skip
+        if one.ended_unix_ns is None:
+            ended = f"open; last sign {_time(one.alive_unix_ns)}"
+        else:
+            ended = _time(one.ended_unix_ns)
         table.add_row(str(one.session), _time(one.started_unix_ns), ended, one.host, one.model)
     return table
 
 
 def _series(report: LedgerReport) -> Table:
     table = Table(title="series", box=None, title_justify="left")
-    names = ("announced", "received", "kept", "vetoed", "unjudged", "lost", "duplicates", "late",
-             "stray")  # fmt: skip
+    names = (
+        *("announced", "received", "kept", "vetoed", "unjudged"),
+        *("lost", "duplicates", "late", "stray"),
+    )
     table.add_column("series")
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("ended")
     for one in report.series:
         values = (getattr(one, name) for name in names)
-        table.add_row(one.series, *("–" if v is None else str(v) for v in values),
-                      one.ended or "open")  # fmt: skip
+        cells = ("–" if value is None else str(value) for value in values)
+        table.add_row(one.series, *cells, one.ended or "open")
     return table
 
 

@@ -30,9 +30,7 @@ _NOTE = (
     "not this file. -->"
 )
 
-_VALUES: Final[Mapping[type, str]] = {
-    Path: "PATH", str: "TEXT", int: "COUNT", float: "NUMBER",
-}  # fmt: skip
+_VALUES: Final[Mapping[type, str]] = {Path: "PATH", str: "TEXT", int: "COUNT", float: "NUMBER"}
 
 _LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "outcome": tuple(outcome.value for outcome in Outcome),
@@ -75,13 +73,13 @@ def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def commands_page() -> str:
     """Every command with its arguments and options."""
-    lines = [
-        "# Commands", "", _NOTE, "",
-        _root().help, "",
+    lines = _paragraphs(
+        "# Commands",
+        _NOTE,
+        _root().help,
         "Exit status: 0 when all went well, 1 with one line on standard error when it did not, 2 "
         "for wrong usage. `hitfinder --version` prints the version; every command takes `--help`.",
-        "",
-    ]  # fmt: skip
+    )
     for name, command in commands().items():
         lines += _command(name, command)
     return _page(lines)
@@ -93,13 +91,13 @@ def _command(name: str, command: Any) -> list[str]:
     arguments = [one for one in shown if one.param_type_name == "argument"]
     options = [one for one in shown if one.param_type_name == "option" and one.name != "help"]
     usage = " ".join([name, *(_usage(one) for one in arguments), *(["[OPTIONS]"] * bool(options))])
-    lines = [f"## {name}", "", command.help, "", f"    {usage}", ""]
+    lines = _paragraphs(f"## {name}", command.help, f"    {usage}")
     rows = [(f"`{_metavar(one)}`", _help(one)) for one in arguments]
     rows += [(f"`{_flags(one, types[one.name])}`", _help(one)) for one in options]
     if rows:
         lines += [*_table(("argument or option", "meaning"), rows), ""]
     example = (command.epilog or "").removeprefix("Example: ")
-    return lines + ([f"Example: `{example}`", ""] if example else [])
+    return lines + (_paragraphs(f"Example: `{example}`") if example else [])
 
 
 def _metavar(argument: Any) -> str:
@@ -144,31 +142,27 @@ def _reference(about: Mapping[str, Any]) -> str:
 def settings_page() -> str:
     """Every setting of the service's configuration file."""
     schema = ServeConfig.model_json_schema()
-    lines = [
-        "# Settings", "", _NOTE, "",
+    lines = _paragraphs(
+        "# Settings",
+        _NOTE,
         "One TOML file configures `hitfinder serve`. Unknown keys are refused; relative paths "
         "are relative to the file's own folder; a key that is left out has its default. Where a "
-        "description says None, the key is left out.", "",
+        "description says None, the key is left out.",
         "`hitfinder config check FILE` tells every mistake at once. [deploy/hitfinder.toml]"
-        "(../../deploy/hitfinder.toml) has all of them, ready to edit.", "",
-    ]  # fmt: skip
+        "(../../deploy/hitfinder.toml) has all of them, ready to edit.",
+    )
     for section, keys in settings().items():
         definition = schema["$defs"][_reference(schema["properties"][section])]
         required = definition.get("required", [])
-        # A field's own docstring says more than its class's, which other fields may share.
-        own = schema["properties"][section]
-        about = (_prose(own) or _prose(definition)).removeprefix(f"[{section}]: ")
-        about = about[:1].upper() + about[1:]
-        left_out = own.get("default", ...) is None
+        # pydantic leaves a field's description out where it is its class's own.
+        about = _prose(schema["properties"][section]) or _prose(definition)
         if section in schema.get("required", []):
             about += " This section must be there."
-        elif left_out:
-            about += " Left out, there is no such stream."
         rows = [
             (f"`{key}`", _kind(one), _default(one, required=key in required), _prose(one))
             for key, one in keys.items()
         ]
-        lines += [f"## [{section}]", "", about, ""]
+        lines += _paragraphs(f"## [{section}]", about)
         lines += [*_table(("key", "value", "default", "meaning"), rows), ""]
     return _page(lines)
 
@@ -180,7 +174,7 @@ def _kind(about: Mapping[str, Any]) -> str:
     if "enum" in about:
         return ", ".join(f'`"{value}"`' for value in about["enum"])
     if about.get("pattern", "").startswith("^(tcp"):
-        return "`tcp://…`, `ipc://…` or `inproc://…`"
+        return "`tcp://…` or `ipc://…`"
     if about["type"] == "array":
         fewest, most = about["minItems"], about["maxItems"]
         return f"{fewest} to {most} whole numbers"
@@ -190,9 +184,11 @@ def _kind(about: Mapping[str, Any]) -> str:
 
 def _bounds(about: Mapping[str, Any]) -> Iterator[str]:
     texts = {
-        "exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "below",
+        "exclusiveMinimum": "above",
+        "minimum": "from",
+        "exclusiveMaximum": "below",
         "maximum": "up to",
-    }  # fmt: skip
+    }
     bounds = [f"{text} {about[key]:.15g}" for key, text in texts.items() if key in about]
     if bounds:
         yield " ".join(bounds)
@@ -237,34 +233,39 @@ def samples() -> frozenset[str]:
 
 def metrics_page() -> str:
     """Every metric."""
-    lines = [
-        "# Metrics", "", _NOTE, "",
+    lines = _paragraphs(
+        "# Metrics",
+        _NOTE,
         "The service answers on `[http] host` and `port`, 127.0.0.1:9110 by default: `/metrics` "
         "in Prometheus' text format, `/healthz` (200 while frames can pass and every thread "
         "works) and `/readyz` (200 when frames are judged without a first-time delay). "
         "[deploy/prometheus/prometheus.yml](../../deploy/prometheus/prometheus.yml) scrapes them.",
-        "",
-    ]  # fmt: skip
+    )
     rows = []
     for name, (kind, text, labels) in sorted(metrics().items()):
         shown = name + (_SAMPLES[kind][0] if len(_SAMPLES[kind]) == 1 else "")
         rows.append((f"`{shown}`", kind, ", ".join(f"`{one}`" for one in labels) or "–", text))
     lines += [*_table(("name", "type", "labels", "meaning"), rows), ""]
-    lines += [
+    lines += _paragraphs(
         "A histogram appears as `…_bucket`, `…_sum` and `…_count`. Frames balance at every scrape: "
         "`hitfinder_frames_received_total` = the sum of `hitfinder_frames_settled_total` + "
-        "`hitfinder_frames_in_flight`.", "", "## Labels", "",
-    ]  # fmt: skip
+        "`hitfinder_frames_in_flight`.",
+        "## Labels",
+    )
     labels_rows = [
         (f"`{label}`", ", ".join(f"`{value}`" for value in values))
         for label, values in _LABELS.items()
     ]
     lines += [*_table(("label", "values"), labels_rows), ""]
-    lines += [
+    lines += _paragraphs(
         "`hitfinder_peers` has the stream `input` besides. `hitfinder_model_info` carries the "
-        "artifact's `name`, `version`, `sha256` and `task` as labels.", "",
-    ]  # fmt: skip
+        "artifact's `name`, `version`, `sha256` and `task` as labels.",
+    )
     return _page(lines)
+
+
+def _paragraphs(*texts: str) -> list[str]:
+    return [line for text in texts for line in (text, "")]
 
 
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -286,7 +287,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
 
 
 def write(folder: Path) -> None:
-    """Writes all pages into `folder`. Raises OSError."""
+    """Write all pages into `folder`. Raises OSError."""
     for name, page in PAGES.items():
         (folder / name).write_text(page(), encoding="utf-8")
 

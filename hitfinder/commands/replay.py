@@ -68,10 +68,8 @@ def run(
     summaries: list[ReplaySummary] = []
     try:
         for offset, one in enumerate(series):
-            replayer = Replayer(
-                one, _encoder(protocol, one), sender, settings,
-                series_id=str(first_series + offset),
-            )  # fmt: skip
+            encoder, series_id = _encoder(protocol, one), str(first_series + offset)
+            replayer = Replayer(one, encoder, sender, settings, series_id=series_id)
             summaries.append(send(replayer, stop=lambda: bool(stop)))
             typer.echo(_line(summaries[-1]))
             if stop:

@@ -89,17 +89,28 @@ def _summary(view: View, now_ns: int) -> RenderableType:
         table.add_row(Text(f"the service has been silent for {silent:.0f} s", style="bold red"))
     if view.complaint is not None:
         table.add_row(Text(view.complaint, style="bold red"))
-    table.add_row(f"{view.frames_per_s(now_ns):.0f} frames/s", f"hit rate {rate}",
-                  f"verdicts {view.verdicts}", f"missed here {view.missed}")  # fmt: skip
+    table.add_row(
+        f"{view.frames_per_s(now_ns):.0f} frames/s",
+        f"hit rate {rate}",
+        f"verdicts {view.verdicts}",
+        f"missed here {view.missed}",
+    )
     if view.totals is not None:
         totals = view.totals
         unjudged = {reason: count for reason, count in totals.unjudged.items() if count}
         told = ", ".join(f"{reason} {count}" for reason, count in unjudged.items()) or "0"
-        table.add_row(f"received {totals.received}", f"kept {totals.kept}",
-                      f"vetoed {totals.vetoed}", f"unjudged {told}")  # fmt: skip
-        table.add_row(f"forwarded {totals.forwarded}", _alarm("dropped", totals.dropped),
-                      _alarm("lost upstream", totals.lost),
-                      _alarm("bad messages", totals.bad_messages))  # fmt: skip
+        table.add_row(
+            f"received {totals.received}",
+            f"kept {totals.kept}",
+            f"vetoed {totals.vetoed}",
+            f"unjudged {told}",
+        )
+        table.add_row(
+            f"forwarded {totals.forwarded}",
+            _alarm("dropped", totals.dropped),
+            _alarm("lost upstream", totals.lost),
+            _alarm("bad messages", totals.bad_messages),
+        )
     return table
 
 
@@ -109,12 +120,16 @@ def _alarm(name: str, count: int) -> Text:
 
 def _latest(view: View) -> Table:
     table = Table(box=None, header_style="dim")
-    for name, justify in (("series", "left"), ("frame", "right"), ("outcome", "left"),
-                          ("score", "right"), ("ms", "right")):  # fmt: skip
-        table.add_column(name, justify="right" if justify == "right" else "left")
+    for name in ("series", "frame", "outcome", "score", "ms"):
+        table.add_column(name, justify="left" if name in ("series", "outcome") else "right")
     for verdict in reversed(view.latest):
         outcome = verdict.outcome.value if verdict.reason is None else f"unjudged: {verdict.reason}"
         score = "–" if verdict.score is None else f"{verdict.score:.3f}"
-        table.add_row(verdict.series, str(verdict.frame), Text(outcome, _STYLES[verdict.outcome]),
-                      score, f"{verdict.latency_ms:.1f}")  # fmt: skip
+        table.add_row(
+            verdict.series,
+            str(verdict.frame),
+            Text(outcome, _STYLES[verdict.outcome]),
+            score,
+            f"{verdict.latency_ms:.1f}",
+        )
     return table

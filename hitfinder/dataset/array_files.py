@@ -46,7 +46,7 @@ _NUMPY_ERRORS = (
 
 
 def open_array(location: Location) -> DataFile:
-    """Opens an `.npy` or `.npz`: the array `data`, or the only one. Raises DataFileError."""
+    """Open an `.npy` or `.npz`: the array `data`, or the only one. Raises DataFileError."""
     path = location.path
     if location.inside is not None and location.inside not in _FRAMES_BY_SUFFIX:
         raise DataFileError(
@@ -66,7 +66,7 @@ def open_array(location: Location) -> DataFile:
 
 
 def open_raw(location: Location) -> DataFile:
-    """Opens a headerless binary as `::dtype,ROWSxCOLS[,offset=N]` says; little-endian unless the
+    """Open a headerless binary as `::dtype,ROWSxCOLS[,offset=N]` says; little-endian unless the
     dtype starts with `>`. What follows the offset is one or more whole frames. Raises
     DataFileError.
     """

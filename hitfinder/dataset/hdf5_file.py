@@ -34,7 +34,7 @@ def hdf5_file(path: Path) -> Iterator[Any]:
 
 
 def register_filters() -> None:
-    """Makes bitshuffle, LZ4, Zstandard, Blosc... known to h5py; slow enough to do when needed."""
+    """Make bitshuffle, LZ4, Zstandard, Blosc... known to h5py; slow enough to do when needed."""
     import hdf5plugin  # noqa: F401  (importing registers)
 
 

@@ -47,7 +47,7 @@ class _Stack:
 
 
 def open_hdf5(location: Location) -> DataFile:
-    """Finds the frames of a file: at `::/path`, in the usual places, or as its only 3-D or 4-D
+    """Find the frames of a file: at `::/path`, in the usual places, or as its only 3-D or 4-D
     dataset of numbers. Raises DataFileError.
     """
     path = location.path

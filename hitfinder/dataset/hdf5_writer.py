@@ -60,7 +60,7 @@ class SeriesWriter:
         truth: Truth | None = None,
         spots: NDArray[np.float32] | None = None,
     ) -> None:
-        """Appends a frame, its label, and its true spots: (k, 4) of `SPOT_COLUMNS[1:]`.
+        """Append a frame, its label, and its true spots: (k, 4) of `SPOT_COLUMNS[1:]`.
 
         Raises DataFileError when shape or dtype are not the series', and PayloadError.
         """

@@ -73,7 +73,7 @@ class _Stream(io.BytesIO):
 
 
 def open_image(location: Location) -> DataFile:
-    """Opens an image file of one or more frames. Raises DataFileError.
+    """Open an image file of one or more frames. Raises DataFileError.
 
     A CBF is asked for its size only, so a folder of thousands opens quickly; other formats are
     read whole, as their headers are not fit to be trusted alone.

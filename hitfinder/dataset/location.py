@@ -40,7 +40,7 @@ class Location:
 
 
 def parse_location(path: Path) -> Location:
-    """Splits `path::inside`."""
+    """Split `path::inside`."""
     file, separator, inside = str(path).partition(SEPARATOR)
     return Location(path=Path(file), inside=inside if separator else None)
 

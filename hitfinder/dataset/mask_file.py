@@ -22,22 +22,21 @@ _HDF5_PLACES = (
 )
 
 
-def load_mask(path: Path, *, good: int | None = None) -> NDArray[np.bool_]:
+def load_mask(path: Path) -> NDArray[np.bool_]:
     """The mask in a NumPy, HDF5 (`file.h5::/path` or a usual place), CBF, TIFF or EDF file.
 
     Returns bool in the file's shape, (rows, cols) or (modules, rows, cols); True = not measured.
-    Nonzero is masked, as in DECTRIS, NeXus and CXI. Other programs mark the good pixels: then
-    `good` is the value that they have, and every other value is masked.
+    Nonzero is masked, as in DECTRIS, NeXus and CXI.
 
     Raises DataFileError, also when every pixel would be masked.
     """
     location = parse_location(path)
     values = _READERS.get(location.suffix, _read_image)(location)
-    mask = values != (0 if good is None else good)
+    mask = values != 0
     if mask.all():
         raise DataFileError(
-            f"{path}: masks every pixel; if it marks good pixels, say which value they have "
-            "(good = 1)"
+            f"{path}: masks every pixel; nonzero means masked here: if it marks the good pixels, "
+            "invert it"
         )
     return np.ascontiguousarray(mask)
 

@@ -67,7 +67,7 @@ def _lay(
     left: int,
     top: int,
 ) -> None:
-    """Writes a panel's pixels into `index` where nothing lies yet."""
+    """Write a panel's pixels into `index` where nothing lies yet."""
     corners = _corners(panel)
     low = np.floor(corners.min(axis=0)).astype(int) - (left, top)
     high = np.ceil(corners.max(axis=0)).astype(int) - (left, top)

@@ -1,7 +1,7 @@
 """CrystFEL geometry files: where the panels of a detector lie in space and in the data.
 
 Read by the format's published description (crystfel_geometry(5)). Kept are the panels, bad
-regions, groups and the few physical values that hitfinder uses; every other key is kept as text.
+regions, groups and a few physical values; every other key is kept as text.
 Not read: mask files (`mask`, `mask_file`) and limits of values (`flag_lessthan`, ...); those come
 with the detector. Positions are in pixels from the beam, y upwards as in the file.
 """

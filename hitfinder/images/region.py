@@ -28,7 +28,7 @@ around a cell of 5 reaches up to 14 rows on; it must not see the next module."""
 
 
 class RegionSettings(Settings):
-    """[region]: which pixels of a frame the model sees."""
+    """Which pixels of a frame the model sees."""
 
     kind: Literal["center", "whole", "box"] = "center"
     """`center`: around the middle; `whole`: all there is; `box`: at `top` and `left`."""
@@ -59,7 +59,7 @@ class RegionReader(Protocol):
         ...
 
     def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
-        """Writes the region into `out` (H, W) float32, all of it.
+        """Write the region into `out` (H, W) float32, all of it.
 
         Raises PayloadError when the payload has not the planned shape or cannot be decoded.
         """
@@ -98,7 +98,7 @@ class Limits:
     underload: float | None
 
     def write(self, pixels: NDArray[Any], out: NDArray[np.float32]) -> None:
-        """Writes (h, w) pixels of any real dtype into `out` (h, w). Raises PayloadError."""
+        """Write (h, w) pixels of any real dtype into `out` (h, w). Raises PayloadError."""
         flagged = _FLAGGED.get(pixels.dtype.kind)
         if flagged is None:
             raise PayloadError(f"pixels of type {pixels.dtype} are neither integers nor floats")
@@ -111,7 +111,7 @@ class Limits:
 def _flagged_integers(
     limits: Limits, pixels: NDArray[Any], out: NDArray[np.float32]
 ) -> list[NDArray[np.bool_]]:
-    """Compares integers as integers, and makes flags only where the extremes say so: a reduction
+    """Compare integers as integers, and make flags only where the extremes say so: a reduction
     costs a tenth of writing NaN by a mask.
     """
     info = np.iinfo(pixels.dtype)

@@ -34,10 +34,10 @@ class Batcher(Generic[T]):
         return len(self._items)
 
     def add(self, item: T, now_ns: int) -> None:
-        """Takes an item in. More than `size` may wait; they leave in batches of `size`."""
+        """Take an item in. More than `size` may wait; they leave in batches of `size`."""
         self._items.append((item, now_ns))
 
-    def closes_at(self) -> int | None:
+    def closes_at_ns(self) -> int | None:
         """When the batch that is filling is ready: a time in the past when it is full, None when
         nothing waits.
         """
@@ -48,8 +48,8 @@ class Batcher(Generic[T]):
 
     def take(self, now_ns: int) -> list[T]:
         """Up to `size` items, oldest first, if they are ready; otherwise an empty list."""
-        closes_ns = self.closes_at()
-        if closes_ns is None or (now_ns < closes_ns and len(self._items) < self._size):
+        closes_at_ns = self.closes_at_ns()
+        if closes_at_ns is None or (now_ns < closes_at_ns and len(self._items) < self._size):
             return []
         return self.flush()
 

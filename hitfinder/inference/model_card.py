@@ -71,7 +71,7 @@ def sha256(content: bytes) -> str:
 
 
 def write_card(folder: Path, card: ModelCard) -> None:
-    """Writes `card.json` for people and machines: indented, keys in the card's order."""
+    """Write `card.json` for people and machines: indented, keys in the card's order."""
     text = msgspec.json.format(msgspec.json.encode(card), indent=2)
     (folder / CARD).write_bytes(text + b"\n")
 

@@ -125,7 +125,7 @@ class OnnxModel:
         return dict(zip(names, self._run(names, batch), strict=True))
 
     def warm(self, shapes: Iterable[tuple[int, int, int]]) -> None:
-        """Runs each (N, H, W) once: the first time of a shape costs memory, and on CUDA up to a
+        """Run each (N, H, W) once: the first time of a shape costs memory, and on CUDA up to a
         second. Raises ModelRunError.
         """
         for shape in shapes:

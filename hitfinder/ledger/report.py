@@ -12,9 +12,9 @@ from urllib.parse import quote
 from hitfinder.errors import ConfigError, LedgerError
 
 COLUMNS = (
-    "session", "series", "unique_id", "number", "arrival", "outcome", "reason", "score",
-    "arrival_unix_ns", "latency_us",
-)  # fmt: skip
+    *("session", "series", "unique_id", "number", "arrival", "outcome", "reason", "score"),
+    *("arrival_unix_ns", "latency_us"),
+)
 
 _FRAMES = (
     "SELECT s.session, s.name, s.unique_id, f.number, f.arrival, f.outcome, f.reason, f.score, "

@@ -1,10 +1,11 @@
 """The ledger on disk: SQLite in WAL mode, one row a frame, committed at least twice a second.
 
 Killed at any moment, the file opens and is complete up to the last `flush`. A life of the
-service that did not close is told by its row in `sessions`. A series that a life left unfinished,
-killed or stopped, goes on when its next frame arrives within a day, so that what was sent in
-between is counted as lost. A disk that refuses a write loses nothing at first: rows wait in
-memory, within a bound, and are written when it accepts again.
+service that did not close is told by its row in `sessions`. A series that a life left unfinished
+goes on when its next frame arrives within a day, so that what was sent in between is counted as
+lost; after a stop only if its start was seen, since without starts the next frame may be a new
+series'. A disk that refuses a write loses nothing at first: rows wait in memory, within a bound,
+and are written when it accepts again.
 What this file does not know: threads. One thread at a time calls it.
 """
 
@@ -23,13 +24,21 @@ from hitfinder.ledger.counting import MAX_JUMP, Arrival, NumberSet, SeriesCount
 from hitfinder.verdict import Verdict
 
 FORMAT = 1
+
 BUSY_S = 0.05
+"""How long a write waits for whoever locks the file: frames wait behind it."""
+
 CLOSE_BUSY_MS = 5000
+"""The same at the end, when no frame waits any more."""
+
 MOST_LATE = 100
+"""A frame later than this many numbers is not late: its series began anew."""
+
 MOST_RUNS = 1000
 """A series of more runs of frame numbers is read back from its frames, if it must be."""
 
 MAX_WAITING_ROWS = 1_000_000
+"""Frames held for a disk that refuses writes; then the oldest are dropped, counted."""
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS sessions (
@@ -54,10 +63,14 @@ PRAGMA user_version = {FORMAT};
 
 _FRAME = "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _EVENT = "INSERT INTO events VALUES (?, ?, ?, ?)"
-_SERIES = "INSERT INTO series (id, session, name, unique_id, started, announced, first_unix_ns, last_unix_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: E501
-_SERIES_NOW = "UPDATE series SET ended=?, last_unix_ns=?, received=?, lost=?, lost_at_end=?, duplicates=?, late=?, stray=?, announced=?, runs=? WHERE id=?"  # noqa: E501
-
-
+_SERIES = """
+INSERT INTO series (id, session, name, unique_id, started, announced, first_unix_ns, last_unix_ns)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SERIES_NOW = """
+UPDATE series SET ended = ?, last_unix_ns = ?, received = ?, lost = ?, lost_at_end = ?,
+duplicates = ?, late = ?, stray = ?, announced = ?, runs = ? WHERE id = ?
+"""
 _UNFINISHED = """
 SELECT * FROM series WHERE id IN (SELECT max(id) FROM series GROUP BY name)
 AND (ended IS NULL OR (ended = 'service stopped' AND started)) AND last_unix_ns > ?
@@ -100,10 +113,9 @@ class _OpenSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash:
-    """An earlier life of the service that did not close: its last sign, and what it left open."""
+    """An earlier life of the service that did not close, and what it left open."""
 
     session: int
-    alive_unix_ns: int
     open_series: tuple[str, ...]
 
 
@@ -141,11 +153,11 @@ class Ledger:
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
             crash = self._take_over(now_ns)
-            wall = self._wall_ns(now_ns)
+            unix_ns = self._wall_ns(now_ns)
             cursor = self._db.execute(
                 "INSERT INTO sessions (started_unix_ns, alive_unix_ns, process, host, model) "
                 "VALUES (?, ?, ?, ?, ?)",
-                (wall, wall, os.getpid(), platform.node(), self._model),
+                (unix_ns, unix_ns, os.getpid(), platform.node(), self._model),
             )
             self._session = int(cursor.lastrowid or 0)
             last = self._db.execute("SELECT max(id) FROM series").fetchone()[0]
@@ -174,7 +186,7 @@ class Ledger:
         """The sender's end of a series; returns its count, None when no frame of it was seen."""
         return self._close_series(series, "end")
 
-    def frame(self, verdict: Verdict) -> Arrival:
+    def frame(self, verdict: Verdict) -> None:
         """Record one frame's outcome. A series not yet known was joined midway."""
         known = self._series.get(verdict.series)
         if known is None or self._begins_anew(known, verdict.number):
@@ -184,19 +196,25 @@ class Ledger:
         known.received += 1
         known.touched, known.ended = True, None
         known.last_stray = verdict.number if arrival is Arrival.STRAY else None
-        known.last_unix_ns = wall = self._wall_ns(verdict.arrival_ns)
+        known.last_unix_ns = unix_ns = self._wall_ns(verdict.arrival_ns)
         self._dirty[known.row] = known
         latency_us = (verdict.settled_ns - verdict.arrival_ns) // 1000
         reason = None if verdict.reason is None else verdict.reason.value
         if len(self._frames) >= MAX_WAITING_ROWS:
             self._frames.popleft()
             self.rows_dropped += 1
-        outcome = verdict.outcome.value
         self._frames.append(
-            (known.row, verdict.number, arrival.value, outcome, reason, verdict.score, wall,
-             latency_us)
-        )  # fmt: skip
-        return arrival
+            (
+                known.row,
+                verdict.number,
+                arrival.value,
+                verdict.outcome.value,
+                reason,
+                verdict.score,
+                unix_ns,
+                latency_us,
+            )
+        )
 
     def event(self, kind: str, text: str, now_ns: int) -> None:
         """Record something that happened to the service."""
@@ -240,7 +258,6 @@ class Ledger:
 
         Raises LedgerError.
         """
-        # No frame waits for us any more, so whoever locks the file gets some time.
         self._db.execute(f"PRAGMA busy_timeout = {CLOSE_BUSY_MS}")
         try:
             self.flush(now_ns)
@@ -285,14 +302,14 @@ class Ledger:
         announced: int | None = None,
         unique_id: str | None = None,
     ) -> _OpenSeries:
-        wall = self._wall_ns(now_ns)
+        unix_ns = self._wall_ns(now_ns)
         known = _OpenSeries(
             row=self._next_row,
-            last_unix_ns=wall,
+            last_unix_ns=unix_ns,
             count=SeriesCount(started=started, announced=announced),
         )
         self._next_row += 1
-        row = (known.row, self._session, name, unique_id, started, announced, wall, wall)
+        row = (known.row, self._session, name, unique_id, started, announced, unix_ns, unix_ns)
         self._marks.append((_SERIES, row))
         self._series[name] = self._dirty[known.row] = known
         return known
@@ -335,13 +352,16 @@ class Ledger:
         if not crashed:
             return None
         open_series = tuple(row["name"] for row in rows if row["ended"] is None)
-        return Crash(session=number, alive_unix_ns=alive_unix_ns, open_series=open_series)
+        return Crash(session=number, open_series=open_series)
 
     def _taken_over(self, row: sqlite3.Row) -> _OpenSeries:
         count = SeriesCount(
-            started=bool(row["started"]), announced=row["announced"], late=row["late"],
-            duplicates=row["duplicates"], stray=row["stray"],
-        )  # fmt: skip
+            started=bool(row["started"]),
+            announced=row["announced"],
+            late=row["late"],
+            duplicates=row["duplicates"],
+            stray=row["stray"],
+        )
         if row["runs"] is not None:
             count.numbers = NumberSet.of_runs(json.loads(row["runs"]))
         else:
@@ -349,10 +369,15 @@ class Ledger:
             for (number,) in self._db.execute(query, (row["id"],)):
                 count.numbers.add(number)
         return _OpenSeries(
-            row=row["id"], count=count, received=row["received"], ended=row["ended"],
-            last_unix_ns=row["last_unix_ns"], touched=False, lost_before=count.lost,
+            row=row["id"],
+            count=count,
+            received=row["received"],
+            ended=row["ended"],
+            last_unix_ns=row["last_unix_ns"],
+            touched=False,
+            lost_before=count.lost,
             duplicates_before=count.duplicates,
-        )  # fmt: skip
+        )
 
 
 def _series_row(known: _OpenSeries) -> tuple[object, ...]:
@@ -377,6 +402,6 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except PermissionError:  # somebody else's
         return True
     return True

@@ -32,7 +32,7 @@ class Sender(Protocol):
     """Where messages go."""
 
     def offer(self, parts: Sequence[Part]) -> bool:
-        """Takes a message without blocking; False when it cannot now."""
+        """Take a message without blocking; False when it cannot now."""
         ...
 
 
@@ -64,14 +64,12 @@ class Replayer:
         settings: ReplaySettings,
         *,
         series_id: str = "1",
-        unique_id: str | None = None,
     ) -> None:
         self._series = series
         self._encoder = encoder
         self._sender = sender
         self._settings = settings
         self._series_id = series_id
-        self._unique_id = unique_id
         self._held: list[Payload] = []
         self._plan = self._messages()
         self._pending: deque[Message] = deque()
@@ -86,7 +84,7 @@ class Replayer:
         self._sent = self._sent_bytes = self._late = self._stalled = 0
 
     def prepare(self) -> None:
-        """Loads and encodes frames within the memory limit. Raises DataFileError, PayloadError."""
+        """Load and encode frames within the memory limit. Raises DataFileError, PayloadError."""
         room = self._settings.memory_limit_bytes
         for ref in self._series.frames[: self.total]:
             payload = self._encoded(ref.load())
@@ -103,7 +101,7 @@ class Replayer:
         return min(len(self._series.frames), self._settings.count or len(self._series.frames))
 
     def step(self, now_ns: int) -> int | None:
-        """Offers at most one message. Returns the ns to wait until the next call (0: none), None
+        """Offer at most one message. Returns the ns to wait until the next call (0: none), None
         when all is over. Raises DataFileError and PayloadError from frames that are not held.
         """
         if self._finished:
@@ -123,7 +121,7 @@ class Replayer:
         return 0
 
     def stop(self) -> None:
-        """Ends the series after what is being sent; a frame not begun is not sent."""
+        """End the series after what is being sent; a frame not begun is not sent."""
         self._stopped = True
         if self._number is not None and not self._begun:
             self._pending.clear()
@@ -148,7 +146,6 @@ class Replayer:
         started = SeriesStarted(
             series=self._series_id,
             announced=announced,
-            unique_id=self._unique_id,
             detector=self._series.detector,
         )
         yield None, self._encoder.start(started)
@@ -215,7 +212,7 @@ def run(
     clock_ns: Callable[[], int] = time.monotonic_ns,
     wait_s: Callable[[float], None] = time.sleep,
 ) -> ReplaySummary:
-    """Prepares and sends a replay to its end, or until `stop` says so. Raises DataFileError and
+    """Prepare and send a replay to its end, or until `stop` says so. Raises DataFileError and
     PayloadError.
     """
     replayer.prepare()

@@ -26,9 +26,14 @@ class HttpServer:
     """Serves in threads of its own; `open` binds."""
 
     def __init__(
-        self, *, host: str, port: int, registry: CollectorRegistry, unhealthy: Problems,
+        self,
+        *,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        unhealthy: Problems,
         unready: Problems,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._address = (host, port)
         self._pages: dict[str, Callable[[], tuple[HTTPStatus, str, bytes]]] = {
             "/": lambda: (HTTPStatus.OK, "text/plain", _INDEX.encode()),

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from hitfinder.cascade import outcome_of
 from hitfinder.errors import ConfigError, HitfinderError, PayloadError
-from hitfinder.frame import Detector, Payload, SeriesStarted
+from hitfinder.frame import Detector, SeriesStarted
+from hitfinder.images.region import RegionReader
 from hitfinder.inference.batcher import BATCH_SIZES, Batcher, padded_size
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import InFlight, Line, Passage
@@ -49,20 +50,7 @@ class Model(Protocol):
         ...
 
 
-class Reader(Protocol):
-    """Reads a region's pixels."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W)."""
-        ...
-
-    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
-        """Write the region into `out` (H, W) float32. Raises PayloadError."""
-        ...
-
-
-Plan = Callable[[tuple[int, ...], Detector], Reader]
+Plan = Callable[[tuple[int, ...], Detector], RegionReader]
 """Makes a reader for payloads of a shape from a detector. Raises ConfigError."""
 
 
@@ -98,7 +86,7 @@ class Judge:
         self._reports = reports
         self._log = Occasionally(logging.getLogger("hitfinder.judge"))
         self._detector = Detector()
-        self._reader: Reader
+        self._reader: RegionReader
         self._payload_shape: tuple[int, ...] | None = None
         self._hopeless_shape: tuple[int, ...] | None = None
         self._buffer = np.empty((0, 0, 0), np.float32)
@@ -142,13 +130,13 @@ class Judge:
     @property
     def idle(self) -> bool:
         """Whether it holds no frame."""
-        return self._batcher.closes_at() is None
+        return self._batcher.closes_at_ns() is None
 
     def _patience_s(self) -> float:
-        closes_at = self._batcher.closes_at()
-        if closes_at is None:
+        closes_at_ns = self._batcher.closes_at_ns()
+        if closes_at_ns is None:
             return IDLE_S
-        return max(0.0, (closes_at - self._clock()) / 1e9)
+        return max(0.0, (closes_at_ns - self._clock()) / 1e9)
 
     def _take(self, passage: Passage) -> None:
         if isinstance(passage, InFlight):

@@ -108,8 +108,8 @@ class Line:
                 self._changed.notify_all()
             return True
 
-    def let_go(self, passage: InFlight, reason: Reason, now_ns: int) -> bool:
-        """Settle a frame as unjudged; False when it has a verdict already."""
+    def let_go(self, passage: InFlight, reason: Reason, now_ns: int) -> None:
+        """Settle a frame as unjudged, unless it has a verdict already."""
         frame = passage.frame
         verdict = Verdict(
             series=frame.series,
@@ -119,7 +119,7 @@ class Line:
             arrival_ns=frame.arrival_ns,
             settled_ns=now_ns,
         )
-        return self.settle(passage, verdict)
+        self.settle(passage, verdict)
 
     def front(self, timeout_s: float = 0.0) -> Passage | None:
         """The front message: as soon as it is settled, or as it is after `timeout_s` or when

@@ -5,11 +5,13 @@ Prometheus sees balances like the ledger does.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from hitfinder.inference.batcher import BATCH_SIZES
 from hitfinder.serving.line import LineCounts
 from hitfinder.transport.outlet import Offered
 from hitfinder.verdict import Outcome, Reason
@@ -17,9 +19,10 @@ from hitfinder.verdict import Outcome, Reason
 STAGES = ("decode_header", "queue", "read_region", "score", "publish")
 
 _STAGE_BUCKETS_S = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
-_LATENCY_BUCKETS_S = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2,
-                      0.5, 1.0, 2.0, 5.0)  # fmt: skip
-_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32)
+_LATENCY_BUCKETS_S = (
+    *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05),
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+)
 
 
 class LineCollector(Collector):
@@ -34,7 +37,7 @@ class LineCollector(Collector):
         yield CounterMetricFamily(
             "hitfinder_frames_received", "Frames that arrived.", value=counts.received
         )
-        judged = CounterMetricFamily(
+        settled = CounterMetricFamily(
             "hitfinder_frames_settled", "Frames by outcome.", labels=["outcome"]
         )
         by_outcome = {
@@ -43,23 +46,26 @@ class LineCollector(Collector):
             Outcome.UNJUDGED: sum(counts.unjudged.values()),
         }
         for outcome, value in by_outcome.items():
-            judged.add_metric([outcome.value], value)
-        yield judged
+            settled.add_metric([outcome.value], value)
+        yield settled
         unjudged = CounterMetricFamily(
-            "hitfinder_frames_unjudged", "Frames that went on unjudged, by reason.",
+            "hitfinder_frames_unjudged",
+            "Frames that went on unjudged, by reason.",
             labels=["reason"],
-        )  # fmt: skip
+        )
         for reason in Reason:
             unjudged.add_metric([reason.value], counts.unjudged.get(reason, 0))
         yield unjudged
         yield GaugeMetricFamily(
-            "hitfinder_frames_in_flight", "Frames that arrived and have no outcome yet.",
+            "hitfinder_frames_in_flight",
+            "Frames that arrived and have no outcome yet.",
             value=counts.in_flight,
-        )  # fmt: skip
+        )
         yield GaugeMetricFamily(
-            "hitfinder_line_bytes", "Bytes of messages between arrival and publication.",
+            "hitfinder_line_bytes",
+            "Bytes of messages between arrival and publication.",
             value=counts.bytes,
-        )  # fmt: skip
+        )
 
 
 class Metrics:
@@ -67,95 +73,85 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        registry = self.registry
-        self.received_bytes = Counter(
-            "hitfinder_received_bytes", "Bytes of messages received.", registry=registry
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        per_stream = ["stream"]
+        self.received_bytes = counter("hitfinder_received_bytes", "Bytes of messages received.")
+        self.forwarded_bytes = counter(
+            "hitfinder_forwarded_bytes", "Bytes of messages sent on.", per_stream
         )
-        self.forwarded_bytes = Counter(
-            "hitfinder_forwarded_bytes", "Bytes of messages sent on.", ["stream"], registry=registry
+        self.forwarded = counter(
+            "hitfinder_frames_forwarded", "Frames handed to a receiver.", per_stream
         )
-        self.forwarded = Counter(
-            "hitfinder_frames_forwarded", "Frames handed to a receiver.",
-            ["stream"], registry=registry,
-        )  # fmt: skip
-        self.dropped = Counter(
-            "hitfinder_frames_dropped", "Frames that no receiver took and no rule could hold.",
-            ["stream"], registry=registry,
-        )  # fmt: skip
-        self.spilled = Counter(
-            "hitfinder_frames_spilled", "Frames written to disk to be sent later.", ["stream"],
-            registry=registry,
-        )  # fmt: skip
+        self.dropped = counter(
+            "hitfinder_frames_dropped",
+            "Frames that no receiver took and no rule could hold.",
+            per_stream,
+        )
+        self.spilled = counter(
+            "hitfinder_frames_spilled", "Frames written to disk to be sent later.", per_stream
+        )
         self.frames_offered = {
             Offered.SENT: self.forwarded,
             Offered.SPILLED: self.spilled,
             Offered.DROPPED: self.dropped,
         }
-        self.bad_messages = Counter(
-            "hitfinder_bad_messages", "Messages that broke their protocol.", ["kind"],
-            registry=registry,
-        )  # fmt: skip
-        self.lost = Gauge(
-            "hitfinder_frames_lost", "Frames lost upstream, from gaps in frame numbers. A late "
-            "frame takes one back.", registry=registry,
-        )  # fmt: skip
-        self.duplicates = Gauge(
-            "hitfinder_frames_duplicate", "Frames whose number had come before.", registry=registry
+        self.bad_messages = counter(
+            "hitfinder_bad_messages", "Messages that broke their protocol.", ["kind"]
         )
-        self.stage_seconds = Histogram(
-            "hitfinder_stage_seconds", "Time that one frame or batch takes in each stage.",
-            ["stage"], buckets=_STAGE_BUCKETS_S, registry=registry,
-        )  # fmt: skip
-        self.latency_seconds = Histogram(
-            "hitfinder_latency_seconds", "Time from a frame's arrival to its verdict going out.",
-            buckets=_LATENCY_BUCKETS_S, registry=registry,
-        )  # fmt: skip
-        self.batch_size = Histogram(
-            "hitfinder_batch_size", "Frames judged at once.", buckets=_BATCH_BUCKETS,
-            registry=registry,
-        )  # fmt: skip
-        self.judge_queue_bytes = Gauge(
-            "hitfinder_judge_queue_bytes", "Bytes of frames that wait for the model.",
-            registry=registry,
-        )  # fmt: skip
-        self.spill_bytes = Gauge(
-            "hitfinder_spill_bytes", "Bytes on disk that wait for a receiver.", ["stream"],
-            registry=registry,
-        )  # fmt: skip
-        self.spill_damaged = Counter(
-            "hitfinder_spill_damaged", "Messages that came back from disk damaged; not sent.",
-            ["stream"], registry=registry,
-        )  # fmt: skip
-        self.stalled = Gauge(
-            "hitfinder_output_stalled", "1 while no receiver has taken messages for a second.",
-            ["stream"],
-            registry=registry,
-        )  # fmt: skip
-        self.peers = Gauge(
-            "hitfinder_peers", "Connections of each socket.", ["stream"], registry=registry
+        self.lost = gauge(
+            "hitfinder_frames_lost",
+            "Frames lost upstream, from gaps in frame numbers. A late frame takes one back.",
         )
-        self.hit_rate = Gauge(
-            "hitfinder_hit_rate", "Share of kept among the last judged frames.", registry=registry
+        self.duplicates = gauge(
+            "hitfinder_frames_duplicate", "Frames whose number had come before."
         )
-        self.device = Gauge(
-            "hitfinder_device", "1 for the device that judges.", ["device"], registry=registry
+        self.stage_seconds = histogram(
+            "hitfinder_stage_seconds",
+            "Time that one frame or batch takes in each stage.",
+            ["stage"],
+            buckets=_STAGE_BUCKETS_S,
         )
-        self.device_fallback = Gauge(
-            "hitfinder_device_fallback", "1 when device = \"auto\" found no GPU that works.",
-            registry=registry,
-        )  # fmt: skip
-        self.model = Info("hitfinder_model", "The artifact that judges.", registry=registry)
-        self.model_errors = Counter(
-            "hitfinder_model_errors", "Batches that the model failed on.", registry=registry
+        self.latency_seconds = histogram(
+            "hitfinder_latency_seconds",
+            "Time from a frame's arrival to its verdict going out.",
+            buckets=_LATENCY_BUCKETS_S,
         )
-        self.ledger_errors = Counter(
-            "hitfinder_ledger_errors", "Writes that the ledger's disk refused.", registry=registry
+        self.batch_size = histogram(
+            "hitfinder_batch_size", "Frames judged at once.", buckets=BATCH_SIZES
         )
-        self.ledger_rows_dropped = Gauge(
-            "hitfinder_ledger_rows_dropped", "Frames that the ledger's memory had no room for.",
-            registry=registry,
-        )  # fmt: skip
-        self.ready = Gauge("hitfinder_ready", "1 while /readyz answers 200.", registry=registry)
+        self.judge_queue_bytes = gauge(
+            "hitfinder_judge_queue_bytes", "Bytes of frames that wait for the model."
+        )
+        self.spill_bytes = gauge(
+            "hitfinder_spill_bytes", "Bytes on disk that wait for a receiver.", per_stream
+        )
+        self.spill_damaged = counter(
+            "hitfinder_spill_damaged",
+            "Messages that came back from disk damaged; not sent.",
+            per_stream,
+        )
+        self.stalled = gauge(
+            "hitfinder_output_stalled",
+            "1 while no receiver has taken messages for a second.",
+            per_stream,
+        )
+        self.peers = gauge("hitfinder_peers", "Connections of each socket.", per_stream)
+        self.hit_rate = gauge("hitfinder_hit_rate", "Share of kept among the last judged frames.")
+        self.device = gauge("hitfinder_device", "1 for the device that judges.", ["device"])
+        self.device_fallback = gauge(
+            "hitfinder_device_fallback", '1 when device = "auto" found no GPU that works.'
+        )
+        self.model = Info("hitfinder_model", "The artifact that judges.", registry=self.registry)
+        self.model_errors = counter("hitfinder_model_errors", "Batches that the model failed on.")
+        self.ledger_errors = counter(
+            "hitfinder_ledger_errors", "Writes that the ledger's disk refused."
+        )
+        self.ledger_rows_dropped = gauge(
+            "hitfinder_ledger_rows_dropped", "Frames that the ledger's memory had no room for."
+        )
+        self.ready = gauge("hitfinder_ready", "1 while /readyz answers 200.")
         for stage in STAGES:
             self.stage_seconds.labels(stage)
 

@@ -29,6 +29,7 @@ LAST_TRY_NS = 500_000_000
 """How long a stopping service offers one message to receivers that take nothing."""
 
 PAUSE_S = 0.005
+"""How often a stopping service looks whether the line is empty."""
 
 STOP_S = 1.0
 """How long a stopping service waits for a thread's current step."""
@@ -97,9 +98,14 @@ class Pipeline:
     """The three workers around one line."""
 
     def __init__(
-        self, *, ingest: Ingest, judge: Judge, publish: Publish, line: Line,
+        self,
+        *,
+        ingest: Ingest,
+        judge: Judge,
+        publish: Publish,
+        line: Line,
         clock: Callable[[], int],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._ingest = ingest
         self._judge = judge
         self._publish = publish

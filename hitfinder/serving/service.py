@@ -25,7 +25,7 @@ LINGER_MS = 1000
 
 
 class Socket(Protocol):
-    """Something to open before frames flow and to close afterwards."""
+    """Something to open before frames flow."""
 
     def open(self) -> None:
         """Raises EndpointError."""
@@ -40,14 +40,6 @@ class Output(Socket, Protocol):
         ...
 
 
-class Input(Socket, Protocol):
-    """The input socket."""
-
-    def close(self) -> None:
-        """Close."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What `assemble` wires together."""
@@ -58,7 +50,7 @@ class Parts:
     reports: Reports
     ledger: Ledger
     metrics: Metrics
-    source: Input
+    source: Socket
     outputs: Sequence[Output]
     region_shape: tuple[int, int] | None
     drain_timeout_s: float
@@ -78,7 +70,7 @@ class Service:
         self._stop_asked = False
         self._ready = False
         self.is_recorded = True
-        """False when the ledger could not be closed: it lacks rows."""
+        """False when the drain or the ledger's closing failed: the ledger may lack rows."""
 
     def start(self) -> None:
         """Open sockets and ledger, warm the model, let frames in. Raises BrokenWorldError."""
@@ -99,10 +91,11 @@ class Service:
         if crash is not None:
             open_series = ", ".join(crash.open_series) or "none"
             parts.reports.add(
-                "earlier crash", f"session {crash.session} ended without closing; series left "
-                f"open: {open_series}; frames that it had not yet recorded, half a second's at "
-                f"most, and those sent meanwhile count as lost",
-            )  # fmt: skip
+                "earlier crash",
+                f"session {crash.session} ended without closing; series left open: {open_series}; "
+                f"frames that it had not yet recorded, half a second's at most, and those sent "
+                f"meanwhile count as lost",
+            )
         self._http = parts.http(self)
         if self._http is not None:
             self._http.open()

@@ -48,7 +48,7 @@ def simulate_series(
     experiment: Experiment | None = None,
     sample: Sample | None = None,
 ) -> Iterator[SimulatedFrame]:
-    """Yields n frames, round(n * hit_share) of them hits, in random order. Equal arguments
+    """Yield n frames, round(n * hit_share) of them hits, in random order. Equal arguments
     give equal frames.
 
     Raises ValueError when the sample is too weak ever to give a hit in this experiment.
@@ -72,7 +72,7 @@ def simulate_series(
 
 
 def write_demo_series(path: Path, frames: int = 60, seed: int = 20) -> None:
-    """Writes a series of `frames` to one HDF5 file, labels and spots included.
+    """Write a series of `frames` to one HDF5 file, labels and spots included.
 
     Raises DataFileError when it cannot be written.
     """
@@ -137,7 +137,7 @@ def _visible(
 
 
 def _add_spots(pixels: NDArray[np.uint16], spots: Spots, rng: np.random.Generator) -> None:
-    """Adds each spot's photons, Poisson distributed over a Gaussian."""
+    """Add each spot's photons, Poisson distributed over a Gaussian."""
     rows = spots.y_px.astype(np.intp)[:, None] + _STAMP  # (k, 9)
     cols = spots.x_px.astype(np.intp)[:, None] + _STAMP
     profile_y = _profile(rows + 0.5 - spots.y_px[:, None], spots.sigma_px)

@@ -70,7 +70,7 @@ class FakeStream:
         return self.answer
 
     def catch_up(self) -> int:
-        """One of `waiting` at a time."""
+        """Send one of `waiting`."""
         sent = min(1, self.waiting)
         self.waiting -= sent
         return sent
@@ -108,7 +108,7 @@ class FakeModel:
         return batch[:, 0, 0] / np.float32(100)
 
     def warm(self, shapes: list[tuple[int, int, int]]) -> None:
-        """Remembers the shapes."""
+        """Remember the shapes."""
         self.warmed.extend(shapes)
 
 

@@ -44,7 +44,7 @@ class Graph:
         return self.constant(np.array(values, np.int64))
 
     def op(self, kind: str, *inputs: Value, name: str | None = None, **attributes: Any) -> str:
-        """Adds a node with one output and returns the output's name."""
+        """Add a node with one output and return the output's name."""
         names = (name or f"{kind}_{len(self._nodes)}",)
         return self.ops(kind, *inputs, names=names, **attributes)[0]
 
@@ -55,7 +55,7 @@ class Graph:
         names: Sequence[str],
         **attributes: Any,
     ) -> list[str]:
-        """Adds a node with several outputs and returns their names."""
+        """Add a node with several outputs and return their names."""
         values = [
             each if isinstance(each, str) else self.constant(np.array(each, np.float32))
             for each in inputs

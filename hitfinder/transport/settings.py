@@ -44,7 +44,7 @@ class SenderSettings(Settings):
     on_stall: OnStall | None = None
     """What happens when no receiver takes messages: "backpressure" (the sender feels it,
     nothing is lost), "drop" (counted), "spill" (to disk, sent later). None chooses by the
-    stream: kept frames of a "pull" input "backpressure", everything else "drop"."""
+    stream: "backpressure" for kept frames from a "pull" input to a "push" socket, else "drop"."""
     spill_folder: Path | None = None
     """Where "spill" writes; a message waiting there survives a restart."""
     spill_max_bytes: int = Field(default=10 * 2**30, ge=2**20, le=2**44)

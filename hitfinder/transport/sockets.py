@@ -28,7 +28,10 @@ Context = zmq.Context["zmq.Socket[bytes]"]
 
 _SOCKET_TYPES = {"pull": zmq.PULL, "sub": zmq.SUB, "push": zmq.PUSH, "pub": zmq.PUB}
 
-_KEEPALIVE = {
+_Options = dict[int, int | bytes]
+
+_ALWAYS: _Options = {
+    zmq.LINGER: 0,
     zmq.TCP_KEEPALIVE: 1,
     zmq.TCP_KEEPALIVE_IDLE: 10,
     zmq.TCP_KEEPALIVE_INTVL: 5,
@@ -63,7 +66,6 @@ class Connections:
     def __init__(self, socket: "zmq.Socket[bytes]") -> None:
         self._socket = socket
         self._monitor = socket.get_monitor_socket(sum(_CONNECTION_EVENTS))
-        self.peers = 0
         self.abandoned = False
         self._failed = False
         self._unseen: deque[str] = deque(maxlen=1000)
@@ -93,7 +95,6 @@ class Connections:
         # A handshake that fails is followed by a disconnection without a connection before it.
         failed, self._failed = self._failed, name == "failed"
         if name in ("connected", "disconnected") and not failed:
-            self.peers = max(0, self.peers + (1 if name == "connected" else -1))
             self._unseen.append(name)
 
 
@@ -107,23 +108,13 @@ class Receiver:
 
     def open(self) -> None:
         """Bind or connect. Raises EndpointError."""
-        self._socket = self._context.socket(_SOCKET_TYPES[self._settings.socket])
-        options = {
-            **_KEEPALIVE,
-            zmq.LINGER: 0,
+        options: _Options = {
             zmq.RCVHWM: self._settings.high_water_mark,
             zmq.MAXMSGSIZE: self._settings.max_message_bytes,
         }
-        for option, value in options.items():
-            self._socket.set(option, value)
         if self._settings.socket == "sub":
-            self._socket.subscribe(b"")
-        self._connections = Connections(self._socket)
-        try:
-            _attach(self._socket, self._settings.endpoint, self._settings.mode)
-        except EndpointError:
-            self.close()
-            raise
+            options[zmq.SUBSCRIBE] = b""
+        self._socket, self._connections = _opened(self._settings, self._context, options)
 
     def receive(self, timeout_ms: int) -> tuple[Part, ...] | None:
         """The next message, or None after `timeout_ms`.
@@ -165,11 +156,6 @@ class Receiver:
                 self._socket.disconnect(self._settings.endpoint)
             _attach(self._socket, self._settings.endpoint, "connect")
 
-    @property
-    def peers(self) -> int:
-        """Senders connected, as of the last `connection_changes`."""
-        return self._connections.peers
-
     def connection_changes(self) -> list[str]:
         """In order, each "connected" or "disconnected" since the last call."""
         return self._connections.changes()
@@ -189,22 +175,12 @@ class Sender:
 
     def open(self) -> None:
         """Bind or connect. Raises EndpointError."""
-        self._socket = self._context.socket(_SOCKET_TYPES[self._settings.socket])
-        options = {
-            **_KEEPALIVE,
-            zmq.LINGER: 0,
+        options: _Options = {
             zmq.SNDHWM: self._settings.high_water_mark,
             # Without it a PUSH accepts messages for a receiver that has never been there.
             zmq.IMMEDIATE: 1,
         }
-        for option, value in options.items():
-            self._socket.set(option, value)
-        self._connections = Connections(self._socket)
-        try:
-            _attach(self._socket, self._settings.endpoint, self._settings.mode)
-        except EndpointError:
-            self.close()
-            raise
+        self._socket, self._connections = _opened(self._settings, self._context, options)
 
     def offer(self, parts: Sequence[Part]) -> bool:
         """Hand a message to libzmq; False when nobody takes it now (a PUB always takes it)."""
@@ -216,11 +192,6 @@ class Sender:
             return False
         return True
 
-    @property
-    def peers(self) -> int:
-        """Receivers connected, as of the last `connection_changes`."""
-        return self._connections.peers
-
     def connection_changes(self) -> list[str]:
         """In order, each "connected" or "disconnected" since the last call."""
         return self._connections.changes()
@@ -229,6 +200,22 @@ class Sender:
         """Close, giving libzmq `linger_ms` to hand over what it accepted."""
         self._connections.close()
         self._socket.close(linger_ms)
+
+
+def _opened(
+    settings: ReceiverSettings | SenderSettings, context: Context, options: _Options
+) -> tuple["zmq.Socket[bytes]", Connections]:
+    socket = context.socket(_SOCKET_TYPES[settings.socket])
+    for option, value in {**_ALWAYS, **options}.items():
+        socket.set(option, value)
+    connections = Connections(socket)
+    try:
+        _attach(socket, settings.endpoint, settings.mode)
+    except EndpointError:
+        connections.close()
+        socket.close()
+        raise
+    return socket, connections
 
 
 def _sendable(part: Part) -> "zmq.Frame | Part":

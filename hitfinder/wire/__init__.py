@@ -9,20 +9,8 @@ from hitfinder.wire.dectris_v2 import DectrisV2Decoder, DectrisV2Encoder
 from hitfinder.wire.protocol import WireProtocol
 
 PROTOCOLS: Final[Mapping[str, WireProtocol]] = {
-    "dectris-v1": WireProtocol(
-        title="DECTRIS SIMPLON stream v1 (PUSH, port 9999)",
-        decoder=DectrisV1Decoder,
-        encoder=DectrisV1Encoder,
-    ),
-    "dectris-v2": WireProtocol(
-        title="DECTRIS stream v2 (PUSH, port 31001), Jungfraujoch",
-        decoder=DectrisV2Decoder,
-        encoder=DectrisV2Encoder,
-    ),
-    "array-1.0": WireProtocol(
-        title="array-1.0 (PSI, areaDetector's ZMQ plugin)",
-        decoder=Array1Decoder,
-        encoder=Array1Encoder,
-    ),
+    "dectris-v1": WireProtocol(decoder=DectrisV1Decoder, encoder=DectrisV1Encoder),
+    "dectris-v2": WireProtocol(decoder=DectrisV2Decoder, encoder=DectrisV2Encoder),
+    "array-1.0": WireProtocol(decoder=Array1Decoder, encoder=Array1Encoder),
 }
 """Every protocol by the name that settings use."""

@@ -30,6 +30,7 @@ from hitfinder.frame import (
 )
 from hitfinder.wire.compression import broken_payload, encoded_payload, recoded
 from hitfinder.wire.fields import (
+    FRAME_PERIOD_NS,
     HC_EV_ANGSTROM,
     beam_centre,
     count,
@@ -194,12 +195,8 @@ _UNDEFINED: Final[Mapping[str, object]] = {"shape": [], "type": "undefined"}
 
 class DectrisV1Encoder:
     """`Encoder` for stream v1. Pixels in one of `ENCODINGS`, raw ones too, go as they are, others
-    in `encoding`. The stamps in dconfig are the frame's number times `frame_period_ns`.
+    as bslz4. The stamps in dconfig are the frame's number times FRAME_PERIOD_NS.
     """
-
-    def __init__(self, *, encoding: str = "bslz4", frame_period_ns: int = 10_000_000) -> None:
-        self._encoding = encoding
-        self._period_ns = frame_period_ns
 
     def start(self, event: SeriesStarted) -> Sequence[tuple[Part, ...]]:
         """One header: `all` with the mask where the detector has one, else `basic`."""
@@ -219,7 +216,7 @@ class DectrisV1Encoder:
 
     def frame(self, event: Frame) -> Sequence[tuple[Part, ...]]:
         """One image of four parts. Raises PayloadError where its pixels cannot be read."""
-        payload = recoded(event.payload, carried=_CARRIED, encoding=self._encoding)
+        payload = recoded(event.payload, carried=_CARRIED, encoding="bslz4")
         dtype_of(payload.dtype.name)  # refuses a type that the header has no name for
         bitshuffled = payload.encoding == "bslz4"
         item = payload.dtype.itemsize if bitshuffled else None
@@ -237,12 +234,12 @@ class DectrisV1Encoder:
             "size": len(payload.data),
             "type": payload.dtype.name,
         }
-        start_ns = event.number * self._period_ns
+        start_ns = event.number * FRAME_PERIOD_NS
         times = {
             "htype": "dconfig-1.0",
-            "real_time": self._period_ns,
+            "real_time": FRAME_PERIOD_NS,
             "start_time": start_ns,
-            "stop_time": start_ns + self._period_ns,
+            "stop_time": start_ns + FRAME_PERIOD_NS,
         }
         return ((_json(head), _json(about), payload.data, _json(times)),)
 

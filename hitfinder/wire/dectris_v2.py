@@ -32,6 +32,7 @@ from hitfinder.frame import (
 from hitfinder.wire import cbor
 from hitfinder.wire.compression import broken_payload, encoded_payload, recoded
 from hitfinder.wire.fields import (
+    FRAME_PERIOD_NS,
     HC_EV_ANGSTROM,
     beam_centre,
     count,
@@ -201,26 +202,17 @@ def _encoding_and_data(value: object, item: int) -> tuple[str, Part]:
 _TAGS: Final = {dtype: tag for tag, dtype in DTYPES.items()}
 _NAMES: Final = {codec: algorithm for algorithm, codec in ALGORITHMS.items()}
 _CARRIED: Final = frozenset({"raw", *_NAMES})
+_CHANNEL: Final = "threshold_1"
 
 
 class DectrisV2Encoder:
-    """`Encoder` for stream v2. Pixels that are raw or in one of `ALGORITHMS` go as they
-    are, others in `encoding`. Times are the frame's number times `frame_period_ns`. Remembers the
+    """`Encoder` for stream v2, of one channel. Pixels that are raw or in one of `ALGORITHMS` go as
+    they are, others as bslz4. Times are the frame's number times FRAME_PERIOD_NS. Remembers the
     running series' unique id, which every image repeats.
     """
 
-    def __init__(
-        self,
-        *,
-        encoding: str = "bslz4",
-        channel: str = "threshold_1",
-        image_dtype: str = "uint16",
-        frame_period_ns: int = 10_000_000,
-    ) -> None:
-        self._encoding = encoding
-        self._channel = channel
+    def __init__(self, *, image_dtype: str = "uint16") -> None:
         self._image_dtype = image_dtype
-        self._period_ns = frame_period_ns
         self._unique_id: str | None = None
 
     def start(self, event: SeriesStarted) -> Sequence[tuple[Part, ...]]:
@@ -228,7 +220,7 @@ class DectrisV2Encoder:
         self._unique_id = event.unique_id
         message = {
             **self._marked("start", event.series),
-            "channels": [self._channel],
+            "channels": [_CHANNEL],
             "detector_description": "hitfinder stream v2",
             "image_dtype": self._image_dtype,
             **_announced(event.announced),
@@ -238,7 +230,7 @@ class DectrisV2Encoder:
         if mask is not None:
             flags = cbor2.CBORTag(_TAGS[np.dtype("<u4")], mask.astype("<u4").tobytes())
             array = cbor2.CBORTag(ARRAY, [list(mask.shape), flags])
-            message["pixel_mask"] = {self._channel: array}
+            message["pixel_mask"] = {_CHANNEL: array}
             message["pixel_mask_enabled"] = True
         return ((cbor2.dumps(cbor2.CBORTag(SELF_DESCRIBED, message)),),)
 
@@ -248,7 +240,7 @@ class DectrisV2Encoder:
         The library writes the message around an empty byte string, which comes last; the pixels
         then take its place, so that they are copied once.
         """
-        payload = recoded(event.payload, carried=_CARRIED, encoding=self._encoding)
+        payload = recoded(event.payload, carried=_CARRIED, encoding="bslz4")
         if payload.dtype not in _TAGS:
             raise PayloadError(f"stream v2 has no tag for pixels of type {payload.dtype}")
         pixels: object = b""
@@ -256,14 +248,14 @@ class DectrisV2Encoder:
             item = 0 if payload.encoding == "lz4-hdf5" else payload.dtype.itemsize
             pixels = cbor2.CBORTag(COMPRESSED, [_NAMES[payload.encoding], item, b""])
         typed = cbor2.CBORTag(_TAGS[payload.dtype], pixels)
-        start_ns = event.number * self._period_ns
+        start_ns = event.number * FRAME_PERIOD_NS
         message = {
             **self._marked("image", event.series),
             "image_id": event.number,
-            "real_time": [self._period_ns, 10**9],
+            "real_time": [FRAME_PERIOD_NS, 10**9],
             "start_time": [start_ns, 10**9],
-            "stop_time": [start_ns + self._period_ns, 10**9],
-            "data": {self._channel: cbor2.CBORTag(ARRAY, [list(payload.shape), typed])},
+            "stop_time": [start_ns + FRAME_PERIOD_NS, 10**9],
+            "data": {_CHANNEL: cbor2.CBORTag(ARRAY, [list(payload.shape), typed])},
         }
         around = cbor2.dumps(cbor2.CBORTag(SELF_DESCRIBED, message))
         head = struct.pack(">BQ", 0x5B, len(payload.data))  # a byte string, 64-bit length

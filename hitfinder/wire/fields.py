@@ -24,6 +24,9 @@ HC_EV_ANGSTROM: Final = 12398.419843320026
 MAX_COUNT: Final = 2**53
 """Ids and frame numbers stay below what every JSON reader and database keeps exactly."""
 
+FRAME_PERIOD_NS: Final = 10_000_000
+"""From one frame's stamp to the next, where an encoder must make them up."""
+
 MAX_PIXELS: Final = 2**31
 MAX_JSON_BYTES: Final = 1 << 20
 MAX_NAME: Final = 100

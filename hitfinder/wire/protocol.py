@@ -43,8 +43,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireProtocol:
-    """One row of the table: how to make a decoder and an encoder, and what people call it."""
+    """One row of the table: how to make a decoder and an encoder."""
 
-    title: str
     decoder: Callable[..., Decoder]
     encoder: Callable[..., Encoder]

@@ -1,4 +1,4 @@
-"""The verdict stream: one JSON part for every judged frame, and a heartbeat between.
+"""The verdict stream: one JSON part for every frame, judged or not, and a heartbeat between.
 
 A reader that joins late, or that lost messages, sees it from `sequence`: verdicts count up by
 one, and a heartbeat repeats the last one sent together with the totals since the service began.
@@ -20,7 +20,7 @@ class VerdictMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
 
     `reason` is set exactly when the outcome is unjudged, `score` (in [0, 1]) exactly when it is
     not; `threshold` and `model` say what the score was held against. `latency_ms` runs from the
-    frame's arrival to its verdict.
+    frame's arrival to this message.
     """
 
     sequence: int

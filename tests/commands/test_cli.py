@@ -14,10 +14,11 @@ from hitfinder.cli import app, main
 from hitfinder.ledger.store import Ledger
 from hitfinder.verdict import Outcome, Verdict
 
-COMMANDS = [
-    "serve", "replay", "demo", "watch", "classify", "models list", "models show",
-    "models verify", "ledger show", "ledger export", "config check", "config schema",
-]  # fmt: skip
+COMMANDS = (
+    *("serve", "replay", "demo", "watch", "classify"),
+    *("models list", "models show", "models verify"),
+    *("ledger show", "ledger export", "config check", "config schema"),
+)
 
 
 def hitfinder(*arguments: str | Path) -> Result:

@@ -1,3 +1,5 @@
+"""NumPy arrays and headerless binaries: what their axes mean, and what is refused."""
+
 import io
 import zipfile
 from pathlib import Path

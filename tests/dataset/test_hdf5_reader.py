@@ -1,3 +1,5 @@
+"""HDF5 in every layout and place, and files that are not whole."""
+
 from pathlib import Path
 
 import h5py
@@ -107,11 +109,7 @@ def test_master_without_its_data_file_names_the_remedy(tmp_path: Path) -> None:
 
 def test_virtual_dataset_without_its_file_is_no_series_of_zeros(tmp_path: Path) -> None:
     source = write_hdf5(tmp_path / "part.h5", data=counts(2, 8, 9))
-    path = tmp_path / "whole.h5"
-    with h5py.File(path, "w") as file:
-        layout = h5py.VirtualLayout((2, 8, 9), "u2")
-        layout[:] = h5py.VirtualSource("part.h5", "data", (2, 8, 9))
-        file.create_virtual_dataset("data", layout)
+    path = _virtual(tmp_path / "whole.h5", "part.h5")
     np.testing.assert_array_equal(read_all(path), counts(2, 8, 9))
     source.unlink()
     with pytest.raises(DataFileError, match=r"made of 'part\.h5'"):

@@ -1,3 +1,5 @@
+"""What the writer writes, the reader reads."""
+
 from pathlib import Path
 
 import h5py

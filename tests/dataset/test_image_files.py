@@ -1,3 +1,5 @@
+"""Images through fabio: whole, cut, compressed, joined to series."""
+
 import bz2
 import gzip
 import subprocess

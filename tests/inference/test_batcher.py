@@ -9,25 +9,25 @@ from hitfinder.inference.batcher import BATCH_SIZES, Batcher, padded_size
 
 def test_timer_starts_at_the_first_item() -> None:
     batcher = Batcher[str](size=3, wait_ns=10)
-    assert batcher.closes_at() is None
+    assert batcher.closes_at_ns() is None
     assert batcher.take(10**9) == []
     batcher.add("a", 100)
     batcher.add("b", 109)
-    assert batcher.closes_at() == 110
+    assert batcher.closes_at_ns() == 110
     assert batcher.take(109) == []
     assert batcher.take(110) == ["a", "b"]
-    assert batcher.closes_at() is None
+    assert batcher.closes_at_ns() is None
 
 
 def test_full_batch_is_ready_at_once_and_what_is_over_waits_on() -> None:
     batcher = Batcher[int](size=2, wait_ns=1000)
     for item in range(3):
         batcher.add(item, item)
-    closes_at = batcher.closes_at()
-    assert closes_at is not None
-    assert closes_at <= 2
+    closes_at_ns = batcher.closes_at_ns()
+    assert closes_at_ns is not None
+    assert closes_at_ns <= 2
     assert batcher.take(2) == [0, 1]
-    assert batcher.closes_at() == 1002
+    assert batcher.closes_at_ns() == 1002
     assert batcher.take(3) == []
     assert len(batcher) == 1
     assert batcher.flush() == [2]
@@ -51,10 +51,10 @@ def test_nothing_is_lost_late_or_out_of_order(
         if arrives:
             batcher.add(len(added), now_ns)
             added.append(now_ns)
-        closes_at = batcher.closes_at()
+        closes_at_ns = batcher.closes_at_ns()
         batch = batcher.take(now_ns)
         assert len(batch) <= size
-        assert bool(batch) == (closes_at is not None and closes_at <= now_ns)
+        assert bool(batch) == (closes_at_ns is not None and closes_at_ns <= now_ns)
         taken += batch
         left = added[len(taken) :]
         assert len(left) < size

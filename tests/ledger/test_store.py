@@ -35,8 +35,14 @@ def _closed_afterwards() -> Iterator[None]:
 
 
 def kept(series: str, number: int, score: float = 0.9) -> Verdict:
-    return Verdict(series=series, number=number, outcome=Outcome.KEPT, score=score,
-                   arrival_ns=1000 * number, settled_ns=1000 * number + 2_000_000)  # fmt: skip
+    return Verdict(
+        series=series,
+        number=number,
+        outcome=Outcome.KEPT,
+        score=score,
+        arrival_ns=1000 * number,
+        settled_ns=1000 * number + 2_000_000,
+    )
 
 
 def unjudged(series: str, number: int, reason: Reason) -> Verdict:
@@ -137,9 +143,8 @@ def test_numbers_that_begin_anew_are_a_new_series_where_no_start_exists(path: Pa
         ledger.frame(kept("array", number))
     ledger.close(1)
     series = read_report(path).series
-    assert [(one.received, one.duplicates, one.lost) for one in series] == [
-        (3, 0, 0), (3, 0, 0), (2, 0, 0),
-    ]  # fmt: skip
+    counts = [(one.received, one.duplicates, one.lost) for one in series]
+    assert counts == [(3, 0, 0), (3, 0, 0), (2, 0, 0)]
 
 
 def test_a_disk_that_refuses_writes_loses_nothing(path: Path) -> None:
@@ -171,12 +176,9 @@ def test_a_ledger_in_use_is_refused(path: Path) -> None:
     ledger.close(3)
 
 
-@pytest.mark.parametrize(
-    "content", [b"not a database, not at all, but long enough to look like one" * 30]
-)
-def test_a_file_that_is_no_ledger_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_ledger_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    path.write_bytes(content)
+    path.write_bytes(b"not a database, not at all, but long enough to look like one" * 30)
     with pytest.raises(LedgerError, match=r"ledger\.sqlite"):
         make(path).open(0)
 

@@ -1,3 +1,5 @@
+"""A replay on a clock of its own: rate, order, stalls, and its end."""
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hitfinder.dataset.frames import FrameRef, Series, Truth
+from hitfinder.dataset.frames import FrameRef, Series
 from hitfinder.errors import DataFileError
 from hitfinder.frame import Detector, Frame, Part, Payload, SeriesEnded, SeriesStarted
 from hitfinder.frame import array_payload as plain
@@ -15,7 +17,6 @@ from hitfinder.replay.settings import ReplaySettings
 from hitfinder.wire import PROTOCOLS
 
 MS = 1_000_000
-TRUTHS: tuple[Truth, ...] = ("hit", "miss", "ambiguous")
 
 
 class Loads:
@@ -68,10 +69,7 @@ def series_of(frames: int, read: Loads | None = None) -> Series:
         shape=(8, 16),
         dtype=np.dtype(np.uint16),
         detector=Detector(shape=(8, 16), distance_mm=120.0),
-        frames=[
-            FrameRef(path=Path("run.h5"), index=i, read=read, truth=TRUTHS[i % 3])
-            for i in range(frames)
-        ],
+        frames=[FrameRef(path=Path("run.h5"), index=i, read=read) for i in range(frames)],
     )
 
 
@@ -155,9 +153,14 @@ def test_a_long_stall_moves_the_schedule() -> None:
 def test_what_does_not_fit_in_memory_is_read_again() -> None:
     loads = Loads()
     replay(
-        series_of(3, loads), Taker(), Clock(), loop=True, count=6, encoding="raw",
+        series_of(3, loads),
+        Taker(),
+        Clock(),
+        loop=True,
+        count=6,
+        encoding="raw",
         memory_limit_bytes=2 * 256,
-    )  # fmt: skip
+    )
     assert loads.indices == [0, 1, 2, 2, 2]
     loads.indices.clear()
     replay(series_of(3, loads), Taker(), Clock(), loop=True, count=6)
@@ -166,10 +169,8 @@ def test_what_does_not_fit_in_memory_is_read_again() -> None:
 
 def test_stop_ends_the_series() -> None:
     taker, clock = Taker(), Clock()
-    replayer = Replayer(
-        series_of(3), PROTOCOLS["dectris-v2"].encoder(), taker,
-        ReplaySettings(rate_hz=10.0, loop=True),
-    )  # fmt: skip
+    settings = ReplaySettings(rate_hz=10.0, loop=True)
+    replayer = Replayer(series_of(3), PROTOCOLS["dectris-v2"].encoder(), taker, settings)
     assert replayer.total is None
     summary = run(replayer, stop=lambda: len(taker.taken) >= 6, clock_ns=clock, wait_s=clock.wait)
     assert (summary.sent, summary.complete) == (5, True)
@@ -179,9 +180,8 @@ def test_stop_ends_the_series() -> None:
 
 def test_stop_gives_up_on_a_receiver_that_never_comes_back() -> None:
     taker, clock = Taker(refuse=range(3, 10**6)), Clock()
-    replayer = Replayer(
-        series_of(9), PROTOCOLS["dectris-v2"].encoder(), taker, ReplaySettings()
-    )  # fmt: skip
+    encoder = PROTOCOLS["dectris-v2"].encoder()
+    replayer = Replayer(series_of(9), encoder, taker, ReplaySettings())
     summary = run(replayer, stop=lambda: taker.offers > 50, clock_ns=clock, wait_s=clock.wait)
     assert (summary.sent, summary.complete) == (2, False)
     assert clock.now_ns < GIVE_UP_NS + 50 * MS

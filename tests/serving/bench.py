@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,7 @@ class EventDecoder:
         if isinstance(event, Passed) and event.kind == "broken":
             raise BadMessageError("header", "made to be broken")
         if isinstance(event, Frame):
-            return Frame(series=event.series, number=event.number, payload=event.payload,
-                         arrival_ns=arrival_ns, parts=event.parts)  # fmt: skip
+            return replace(event, arrival_ns=arrival_ns)
         return event
 
 
@@ -65,10 +65,17 @@ class Bench:
     """Everything around one line; `feed` puts messages in, `run` steps until nothing moves."""
 
     def __init__(
-        self, folder: Path, *, max_bytes: int = 10_000, judge_bytes: int = 5_000,
-        batch_size: int = 4, vetoed_share: float = 1.0, plan: Plan = whole_frame,
-        streams: Sequence[str] = ("kept", "vetoed"), real_time: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        *,
+        max_bytes: int = 10_000,
+        judge_bytes: int = 5_000,
+        batch_size: int = 4,
+        vetoed_share: float = 1.0,
+        plan: Plan = whole_frame,
+        streams: Sequence[str] = ("kept", "vetoed"),
+        real_time: bool = False,
+    ) -> None:
         self.clock = FakeClock()
         clock = time.monotonic_ns if real_time else self.clock
         self.source = FakeSource()
@@ -87,26 +94,46 @@ class Bench:
         self.ledger.open(clock())
         OPEN.append(self)
         self.ingest = Ingest(
-            source=self.source, decoder=self.decoder, line=self.line, backlog=self.backlog,
-            metrics=self.metrics, clock=clock, reports=self.reports,
-        )  # fmt: skip
+            source=self.source,
+            decoder=self.decoder,
+            line=self.line,
+            backlog=self.backlog,
+            metrics=self.metrics,
+            clock=clock,
+            reports=self.reports,
+        )
         self.judge = Judge(
-            line=self.line, backlog=self.backlog, model=self.model, threshold=0.5, plan=plan,
-            batch_size=batch_size, wait_ns=int(WAIT_MS * 1e6), deadline_ns=deadline_ns,
-            metrics=self.metrics, clock=clock, reports=self.reports,
-        )  # fmt: skip
+            line=self.line,
+            backlog=self.backlog,
+            model=self.model,
+            threshold=0.5,
+            plan=plan,
+            batch_size=batch_size,
+            wait_ns=int(WAIT_MS * 1e6),
+            deadline_ns=deadline_ns,
+            metrics=self.metrics,
+            clock=clock,
+            reports=self.reports,
+        )
         outputs = {"kept": self.kept, "vetoed": self.vetoed}
         self.streams = Streams(
             {name: outputs[name] for name in streams},
-            metrics=self.metrics, clock=clock, reports=self.reports,
-        )  # fmt: skip
+            metrics=self.metrics,
+            clock=clock,
+            reports=self.reports,
+        )
         self.publish = Publish(
-            line=self.line, verdicts=self.verdict_sink,
+            line=self.line,
+            verdicts=self.verdict_sink,
             streams=self.streams,
-            vetoed_share=vetoed_share, ledger=self.ledger,
-            judged_by=JudgedBy(model="fake", threshold=0.5), deadline_ns=deadline_ns,
-            metrics=self.metrics, clock=clock, reports=self.reports,
-        )  # fmt: skip
+            vetoed_share=vetoed_share,
+            ledger=self.ledger,
+            judged_by=JudgedBy(model="fake", threshold=0.5),
+            deadline_ns=deadline_ns,
+            metrics=self.metrics,
+            clock=clock,
+            reports=self.reports,
+        )
 
     def let_die(self) -> None:
         """As a killed process would leave it."""

@@ -1,3 +1,5 @@
+"""The fast generator draws what Poisson says."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,3 +1,5 @@
+"""Simulated frames are what their truth says."""
+
 from pathlib import Path
 
 import h5py

@@ -81,8 +81,9 @@ device = "cpu"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "hitfinder", "serve", str(self.config)],
-                stdout=log, stderr=log,
-            )  # fmt: skip
+                stdout=log,
+                stderr=log,
+            )
         if wait:
             until(self.is_ready, "the service is ready")
 
@@ -201,5 +202,4 @@ def drain(receiver: Receiver) -> list[tuple[bytes, ...]]:
 
 
 def kinds(events: Sequence[Event]) -> list[str]:
-    return [f"{event.number}" if isinstance(event, Frame) else type(event).__name__
-            for event in events]  # fmt: skip
+    return [str(one.number) if isinstance(one, Frame) else type(one).__name__ for one in events]

@@ -67,11 +67,9 @@ def test_a_replay_gets_the_verdicts_of_classify(realdata: Path, tmp_path: Path) 
         made.start()
         verdicts = made.verdicts()
         until(verdicts.beats, "the verdict stream is heard")
-        subprocess.run(
-            [sys.executable, "-m", "hitfinder", "replay", *map(str, files), "--rate", "120",
-             "--bind", f"tcp://127.0.0.1:{made.frames}"],
-            check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        replay = [sys.executable, "-m", "hitfinder", "replay", *map(str, files)]
+        options = ["--rate", "120", "--bind", f"tcp://127.0.0.1:{made.frames}"]
+        subprocess.run([*replay, *options], check=True, stdout=subprocess.DEVNULL)
         until(lambda: len(verdicts.frames()) == 4, "four verdicts are published")
         assert made.stop().code == 0
     live = [verdict.outcome for verdict in sorted(verdicts.frames(), key=lambda v: v.frame)]

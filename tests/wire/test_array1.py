@@ -1,3 +1,5 @@
+"""array-1.0 in both dialects."""
+
 import json
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""The CBOR reader against cbor2, and against messages that lie."""
+
 import contextlib
 import math
 import struct

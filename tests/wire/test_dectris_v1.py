@@ -1,3 +1,5 @@
+"""Stream v1: what is told from each message, and what of it may be missing."""
+
 import json
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Stream v2: what is told from each message, and what of it may be missing."""
+
 from typing import Any
 
 import cbor2

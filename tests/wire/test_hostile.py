@@ -1,3 +1,5 @@
+"""After any bad message, good frames are still decoded."""
+
 import contextlib
 import struct
 import tracemalloc

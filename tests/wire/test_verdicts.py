@@ -1,3 +1,5 @@
+"""Verdicts and heartbeats, there and back."""
+
 import contextlib
 import json
 
