@@ -16,6 +16,7 @@ from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import InFlight, Line, Passage, passage_of
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.peers import Peers
 from hitfinder.serving.reports import Reports
 from hitfinder.verdict import Reason
 from hitfinder.wire.protocol import Decoder
@@ -60,13 +61,12 @@ class Ingest:
         self._backlog = backlog
         self._metrics = metrics
         self._clock = clock
-        self._reports = reports
         self._log = Occasionally(logging.getLogger("hitfinder.ingest"))
-        self._peers = 0
+        self._peers = Peers("senders", metrics=metrics, reports=reports)
 
     def step(self, wait_ms: int = WAIT_MS) -> bool:
         """Take in one message, good or bad; False when there was none, or no room for one."""
-        self._watch_connections()
+        self._peers.note("input", self._source.connection_changes())
         if not self._line.wait_for_room(wait_ms / 1000):
             return False
         try:
@@ -108,10 +108,3 @@ class Ingest:
         self._line.count_bad()
         self._metrics.bad_messages.labels(error.kind).inc()
         self._log.warning(f"bad {error.kind}", f"bad message, {what}: {error}", self._clock())
-
-    def _watch_connections(self) -> None:
-        for change in self._source.connection_changes():
-            self._peers += 1 if change == "connected" else -1
-            level = logging.INFO if change == "connected" else logging.WARNING
-            self._reports.add(f"input {change}", f"senders now: {self._peers}", level)
-        self._metrics.peers.labels("input").set(self._peers)

@@ -14,6 +14,7 @@ from hitfinder.frame import Part, nbytes
 from hitfinder.serving.line import InFlight, Passage
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.peers import Peers
 from hitfinder.serving.reports import Reports
 from hitfinder.transport.outlet import Offered
 
@@ -72,7 +73,7 @@ class Streams:
         self._owed: deque[str] = deque()
         self._stalled_since_ns: dict[str, int] = {}
         self._told_stalled: set[str] = set()
-        self._peers = dict.fromkeys(streams, 0)
+        self._peers = Peers("receivers", metrics=metrics, reports=reports)
         self._damaged = dict.fromkeys(streams, 0)
         self.counts: Counter[Offered] = Counter()
 
@@ -112,11 +113,7 @@ class Streams:
         for name, stream in self._streams.items():
             self._metrics.spill_bytes.labels(name).set(stream.waiting_bytes)
             self._tell_damaged(name, stream.damaged)
-            for change in stream.connection_changes():
-                self._peers[name] += 1 if change == "connected" else -1
-                level = logging.INFO if change == "connected" else logging.WARNING
-                self._reports.add(f"{name} {change}", f"receivers now: {self._peers[name]}", level)
-            self._metrics.peers.labels(name).set(self._peers[name])
+            self._peers.note(name, stream.connection_changes())
 
     def _count(self, name: str, offered: Offered, passage: Passage) -> None:
         if offered is Offered.SENT:
