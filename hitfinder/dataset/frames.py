@@ -16,8 +16,26 @@ from hitfinder.frame import Detector, Payload, array_payload
 
 Truth = Literal["hit", "miss", "ambiguous"]
 
+Tier = Literal["strong", "weak"]
+"""How well a hit stands out: more than 10 spots at signal to noise 5, or only at 3."""
+
 TRUTH_CODES: dict[Truth, int] = {"hit": 1, "miss": 0, "ambiguous": -1}
 """How `/entry/truth/hit` (int8) writes a label; any other number is no label."""
+
+TIER_CODES: dict[Tier, int] = {"strong": 2, "weak": 1}
+"""How `/entry/truth/tier` (int8) writes a hit's tier; any other number is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What a frame is. `tier` is None where it is no hit or nobody said; `artefacts` names what
+    lies in the frame that a finder may take for a spot: "cosmic", "salt", "spotty-ice"..., words
+    without spaces, commas and semicolons.
+    """
+
+    truth: Truth
+    tier: Tier | None = None
+    artefacts: tuple[str, ...] = ()
 
 
 class Load(Protocol):
@@ -30,14 +48,19 @@ class Load(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameRef:
-    """One frame in a file. `index` counts within the file from 0; `truth` is the label that the
+    """One frame in a file. `index` counts within the file from 0; `label` is the one that the
     file itself carries, None where it carries none.
     """
 
     path: Path
     index: int
     read: Load
-    truth: Truth | None = None
+    label: Label | None = None
+
+    @property
+    def truth(self) -> Truth | None:
+        """The label's truth."""
+        return None if self.label is None else self.label.truth
 
     def load(self) -> Payload:
         """The frame's pixels, still encoded where the file's encoding can travel as it is.
@@ -71,6 +94,21 @@ class DataFile:
     dtype: np.dtype[Any]
     frames: tuple[FrameRef, ...]
     detector: Callable[[], Detector]
+
+
+def check_given_once(series: Sequence[Series]) -> None:
+    """Raises DataFileError where two frames have the same file and number: labels could not be
+    told apart, and a split would test on what was trained on. Links are followed.
+    """
+    resolved: dict[Path, Path] = {}
+    seen: set[tuple[Path, int]] = set()
+    for frame in (frame for one in series for frame in one.frames):
+        path = resolved.get(frame.path) or resolved.setdefault(frame.path, frame.path.resolve())
+        if (path, frame.index) in seen:
+            raise DataFileError(
+                f"{frame.path}: its frames are given twice; give each file once, with one dataset"
+            )
+        seen.add((path, frame.index))
 
 
 def plain_payload(path: Path, pixels: NDArray[Any]) -> Payload:

@@ -14,7 +14,8 @@ from hitfinder.dataset.hdf5_file import hdf5_file, register_filters
 from hitfinder.errors import DataFileError
 from hitfinder.frame import Detector
 
-_GROUPS = ("/entry/instrument/detector", "/entry_1/instrument_1/detector_1")
+_CXI = "/entry_1/instrument_1/detector_1"
+_GROUPS = ("/entry/instrument/detector", _CXI)
 
 _TO_MM = {"m": 1e3, "meter": 1e3, "metre": 1e3, "mm": 1.0, "um": 1e-3, "µm": 1e-3}
 _TO_ANGSTROM = {"angstrom": 1.0, "angstroms": 1.0, "a": 1.0, "å": 1.0, "nm": 10.0, "m": 1e10}
@@ -50,12 +51,21 @@ _NUMBERS: tuple[tuple[str, tuple[str, ...], str, Mapping[str, float]], ...] = (
     ),
 )
 
+_NOT_MEASURED_IN_CXI = 0xFFFF & ~(0x0800 | 0x2000 | 0x4000)
+"""CXI's mask bits (Maia 2012) but for those of pixels that were measured and corrected, or that
+belong to a peak; above bit 15 stands what a pixel shows."""
+
+MASKS_READ = 16
+"""Where each frame has a mask of its own, so many of them, spread over the file, are read: what all
+mask is the detector's, what few mask is a frame's. All of them may be as big as the frames."""
+
 MASKS = ("pixel_mask", "detectorSpecific/pixel_mask", "mask")
 
 
 def read_detector(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Detector:
-    """The detector behind frames of `shape` and `dtype`. A mask of another shape is left out, as
-    CXI files may have one for each frame. Raises DataFileError.
+    """The detector behind frames of `shape` and `dtype`. Where each frame has its own mask, as in
+    CXI, what they have in common is the detector's; a mask of another shape is left out. Raises
+    DataFileError.
     """
     with hdf5_file(path) as file:
         group = next((name for name in _GROUPS if name in file), _GROUPS[0])
@@ -99,10 +109,25 @@ def _number(
 
 
 def _mask(file: Any, group: str, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    bits = _NOT_MEASURED_IN_CXI if group == _CXI else ~0
     for place in MASKS:
-        name = f"{group}/{place}"
-        if name in file and file[name].shape == shape:
+        dataset = file.get(f"{group}/{place}")
+        found: tuple[int, ...] = getattr(dataset, "shape", ())
+        if found == shape:
             register_filters()
-            masked: NDArray[np.bool_] = np.asarray(file[name]) != 0
-            return masked
+            return _bad(np.asarray(dataset), bits)
+        if found[1:] == shape and found[0]:
+            register_filters()
+            looked_at = {(found[0] - 1) * step // (MASKS_READ - 1) for step in range(MASKS_READ)}
+            mask = np.ones(shape, bool)
+            for index in sorted(looked_at):
+                mask &= _bad(dataset[index], bits)
+            return mask
     return None
+
+
+def _bad(values: NDArray[Any], bits: int) -> NDArray[np.bool_]:
+    if values.dtype.kind in "ui":
+        values = values.astype(np.int64) & bits
+    masked: NDArray[np.bool_] = values != 0
+    return masked

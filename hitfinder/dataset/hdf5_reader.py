@@ -13,7 +13,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hitfinder.dataset.frames import TRUTH_CODES, DataFile, FrameRef, Truth, check_frame
+from hitfinder.dataset.frames import (
+    TIER_CODES,
+    TRUTH_CODES,
+    DataFile,
+    FrameRef,
+    Label,
+    check_frame,
+)
 from hitfinder.dataset.frames import plain_payload as plain
 from hitfinder.dataset.hdf5_detector import read_detector
 from hitfinder.dataset.hdf5_file import frame_count, frame_shape, hdf5_file, register_filters
@@ -30,6 +37,8 @@ USUAL_PLACES = (
     "/entry/instrument/detector/data",
 )
 TRUTH = "/entry/truth/hit"
+TIER = "/entry/truth/tier"
+ARTEFACTS = "/entry/truth/artefacts"
 
 BITSHUFFLE = 32008
 _LZ4 = 32004
@@ -54,14 +63,14 @@ def open_hdf5(location: Location) -> DataFile:
     with hdf5_file(path) as file:
         stacks = _stacks(path, file, _places(path, file, location.inside))
         count = stacks[-1].first + frame_count(stacks[-1].shape)
-        truths = _truths(path, file, count)
+        labels = _labels(path, file, count)
     shape, dtype = frame_shape(stacks[0].shape), stacks[0].dtype
     check_frame(path, dtype, shape)
     frames: list[FrameRef] = []
     for stack in stacks:
         read = partial(read_hdf5, place=stack.place, first=stack.first)
         for index in range(stack.first, stack.first + frame_count(stack.shape)):
-            frames.append(FrameRef(path=path, index=index, read=read, truth=truths[index]))  # noqa: PERF401
+            frames.append(FrameRef(path=path, index=index, read=read, label=labels[index]))  # noqa: PERF401
     return DataFile(
         name=path.stem.removesuffix("_master"),
         shape=shape,
@@ -201,13 +210,64 @@ def _is_found(source: str, folder: Path) -> bool:
     return any((place / each).exists() for place in (folder, Path.cwd()) for each in names)
 
 
-def _truths(path: Path, file: h5py.File, count: int) -> list[Truth | None]:
-    if TRUTH not in file:
+def _labels(path: Path, file: h5py.File, count: int) -> list[Label | None]:
+    truths = _per_frame(path, file, TRUTH, count, kinds="uib")
+    if truths is None:
         return [None] * count
-    codes = np.asarray(file[TRUTH])
-    if codes.shape != (count,):
+    tiers = _per_frame(path, file, TIER, count, kinds="uib")
+    artefacts = _per_frame(path, file, ARTEFACTS, count, kinds="SO")
+    truth_names = {code: name for name, code in TRUTH_CODES.items()}
+    tier_names = {code: name for name, code in TIER_CODES.items()}
+    columns = zip(
+        truths,
+        [0] * count if tiers is None else tiers,
+        [b""] * count if artefacts is None else artefacts,
+        strict=True,
+    )
+    known: dict[tuple[Any, ...], Label | None] = {}  # a run's labels are few: one object for each
+    labels = []
+    for values in columns:
+        if values not in known:
+            truth, tier, words = values
+            known[values] = (
+                Label(
+                    truth=truth_names[truth],
+                    tier=tier_names.get(tier),
+                    artefacts=_words(path, words),
+                )
+                if truth in truth_names
+                else None
+            )
+        labels.append(known[values])
+    return labels
+
+
+def _per_frame(path: Path, file: h5py.File, place: str, count: int, kinds: str) -> list[Any] | None:
+    """The values at `place`, one for each frame and of one of NumPy's `kinds`; None where there
+    is nothing.
+    """
+    if place not in file:
+        return None
+    dataset = file[place]
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape != (count,):
+        shape = getattr(dataset, "shape", "none")
         raise DataFileError(
-            f"{path}: {TRUTH} has shape {codes.shape} for {count} frames; write one label a frame"
+            f"{path}: {place} has shape {shape} for {count} frames; write one value a frame"
         )
-    names = {code: name for name, code in TRUTH_CODES.items()}
-    return [names.get(int(code)) for code in codes]
+    is_text = h5py.check_string_dtype(dataset.dtype) is not None
+    if dataset.dtype.kind not in kinds or is_text != ("S" in kinds):
+        raise DataFileError(
+            f"{path}: {place} holds {'text' if is_text else dataset.dtype}, not "
+            f"{'text' if 'S' in kinds else 'whole numbers'}; write it anew or delete it"
+        )
+    values: list[Any] = np.asarray(dataset).tolist()
+    return values
+
+
+def _words(path: Path, text: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(word for word in text.decode().split(",") if word)
+    except UnicodeDecodeError as error:
+        raise DataFileError(
+            f"{path}: {ARTEFACTS} holds {text!r}, no text in UTF-8; write it anew or delete it"
+        ) from error

@@ -8,6 +8,8 @@ it is `NAME.partial`.
     /entry/instrument/detector/...          geometry; detectorSpecific/pixel_mask, saturation_value
     /entry/instrument/beam/incident_wavelength
     /entry/truth/hit                        (n,) int8: 1 hit, 0 miss, -1 ambiguous, -2 not said
+    /entry/truth/tier                       (n,) int8: 2 strong, 1 weak hit, 0 not said
+    /entry/truth/artefacts                  (n,) text: names, separated by commas
     /entry/truth/spots                      (m, 5) float32: frame, x_px, y_px, snr, photons
 """
 
@@ -20,9 +22,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.dataset.frames import TRUTH_CODES, Truth
+from hitfinder.dataset.frames import TIER_CODES, TRUTH_CODES, Label
 from hitfinder.dataset.hdf5_file import register_filters
-from hitfinder.dataset.hdf5_reader import BITSHUFFLE, TRUTH
+from hitfinder.dataset.hdf5_reader import ARTEFACTS, BITSHUFFLE, TIER, TRUTH
 from hitfinder.errors import DataFileError
 from hitfinder.frame import Detector, Payload
 
@@ -50,14 +52,14 @@ class SeriesWriter:
         self._dataset = dataset
         self._shape = shape
         self._dtype = dtype
-        self.truths: list[Truth | None] = []
+        self.labels: list[Label | None] = []
         self.spots: list[NDArray[np.float32]] = []
 
     def add(
         self,
         payload: Payload,
         *,
-        truth: Truth | None = None,
+        label: Label | None = None,
         spots: NDArray[np.float32] | None = None,
     ) -> None:
         """Append a frame, its label, and its true spots: (k, 4) of `SPOT_COLUMNS[1:]`.
@@ -69,14 +71,14 @@ class SeriesWriter:
                 f"{self._dataset.file.filename}: takes frames {self._shape} {self._dtype}, got "
                 f"{payload.shape} {payload.dtype}; write them to a file of their own"
             )
-        index = len(self.truths)
+        index = len(self.labels)
         self._dataset.resize(index + 1, axis=0)
         if payload.encoding == "bslz4":
             origin = (index, *(0 for _ in self._shape))
             self._dataset.id.write_direct_chunk(origin, payload.data)
         else:
             self._dataset[index] = payload.whole()
-        self.truths.append(truth)
+        self.labels.append(label)
         if spots is not None and len(spots):
             numbers = np.full((len(spots), 1), index, np.float32)
             self.spots.append(np.hstack([numbers, spots]).astype(np.float32))
@@ -135,9 +137,19 @@ def _write_detector(file: Any, detector: Detector) -> None:
 
 
 def _write_truth(file: Any, writer: SeriesWriter) -> None:
-    if any(truth is not None for truth in writer.truths):
-        codes = [_UNSAID if truth is None else TRUTH_CODES[truth] for truth in writer.truths]
-        file[TRUTH] = np.array(codes, np.int8)
+    labels = writer.labels
+    if any(label is not None for label in labels):
+        file[TRUTH] = np.array(
+            [_UNSAID if label is None else TRUTH_CODES[label.truth] for label in labels], np.int8
+        )
+        file[TIER] = np.array(
+            [
+                0 if label is None or label.tier is None else TIER_CODES[label.tier]
+                for label in labels
+            ],
+            np.int8,
+        )
+        file[ARTEFACTS] = [",".join(label.artefacts) if label else "" for label in labels]
     if writer.spots:
         file[SPOTS] = np.vstack(writer.spots)
         file[SPOTS].attrs["columns"] = list(SPOT_COLUMNS)

@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hitfinder.dataset.frames import DataFile, FrameRef, check_frame, plain_payload
 from hitfinder.dataset.location import Location, read_bytes
+from hitfinder.dataset.tiff_pages import tiff_pages
 from hitfinder.errors import DataFileError
 from hitfinder.frame import Detector, Payload
 
@@ -84,6 +85,8 @@ def open_image(location: Location) -> DataFile:
     found = _cbf_size(path) if location.suffix == ".cbf" else None
     count = 1
     if found is None:
+        if location.suffix in (".tif", ".tiff"):
+            _check_pages(path)
         image = _open(path)
         with _fabio_errors(path):
             count = image.nframes
@@ -102,7 +105,14 @@ def open_image(location: Location) -> DataFile:
 
 def read_image(path: Path, index: int = 0) -> Payload:
     """The frame `index`, uncompressed. Raises DataFileError."""
-    return plain_payload(path, _pixels(path, _open(path), index))
+    image = _open(path)
+    pixels = _pixels(path, image, index)
+    if index and pixels.shape != (first := _pixels(path, image, 0)).shape:
+        raise DataFileError(
+            f"{path}: frame {index} has shape {pixels.shape}, the first one {first.shape}; save "
+            "them to files of their own"
+        )
+    return plain_payload(path, pixels)
 
 
 def read_detector(path: Path) -> Detector:
@@ -156,12 +166,36 @@ def _fabio_errors(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> Any:
+    try:
+        changed_ns = path.stat().st_mtime_ns
+    except OSError:
+        changed_ns = 0  # whoever reads it will say so
+    return _opened(path, changed_ns)
+
+
+@lru_cache(maxsize=1)  # a stack is read once, not once for each of its frames
+def _opened(path: Path, changed_ns: int) -> Any:
     import fabio
 
     stream = _Stream(read_bytes(path))
     stream.name = path.name
     with _fabio_errors(path):
         return fabio.open(stream)
+
+
+def _check_pages(path: Path) -> None:
+    """Raises DataFileError for stacks that fabio would read as a single image, and colour."""
+    try:
+        pages = tiff_pages(read_bytes(path))
+    except ValueError as error:
+        raise _unreadable(path, error) from error
+    if pages.colour:
+        raise DataFileError(f"{path}: is a colour image; save one number a pixel, its counts")
+    if pages.count > 1 and pages.single_only:
+        raise DataFileError(
+            f"{path}: is compressed or a BigTIFF, and has {pages.count} pages; save it as a plain "
+            "TIFF, page by page, or as HDF5"
+        )
 
 
 def _pixels(path: Path, image: Any, index: int) -> NDArray[Any]:

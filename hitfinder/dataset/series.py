@@ -24,10 +24,10 @@ def open_series(paths: Sequence[Path]) -> list[Series]:
     """The series that files and folders hold, in the order given.
 
     A file of several frames is a series. Consecutive files of one frame each, equal in shape and
-    dtype, are joined to one, named after the first. A folder stands for its data files sorted by
-    name (not those below it); DECTRIS data files whose master lies there too are read through
-    the master only. What may follow a path after `::` is in `dataset.location`; after a folder it
-    holds for every file.
+    dtype and from one folder, are joined to one, named after the first. A folder stands for its
+    data files sorted by name (not those below it); DECTRIS data files whose master lies there too
+    are read through the master only. What may follow a path after `::` is in `dataset.location`;
+    after a folder it holds for every file.
 
     Raises DataFileError: path missing, suffix unknown, file unreadable or without frames.
     """
@@ -63,8 +63,12 @@ def open_file(location: Location) -> DataFile:
 
 
 def _joins(position: int, file: DataFile) -> tuple[object, ...]:
-    """Files with equal keys are joined; a file of several frames has a key of its own."""
-    return (file.shape, file.dtype) if len(file.frames) == 1 else (position,)
+    """Files with equal keys are joined; a file of several frames has a key of its own. Two
+    folders are two runs, which a split by run must not take for one.
+    """
+    if len(file.frames) > 1:
+        return (position,)
+    return (file.shape, file.dtype, file.frames[0].path.parent)
 
 
 def _locations(path: Path) -> Iterator[Location]:

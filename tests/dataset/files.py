@@ -43,6 +43,10 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str]] = {
     "lz4": ({"chunks": True, **hdf5plugin.LZ4()}, "lz4-hdf5"),
     "bitshuffle-only": ({"chunks": True, **hdf5plugin.Bitshuffle(cname="none")}, "raw"),
     "gzip-shuffle": ({"chunks": True, "compression": "gzip", "shuffle": True}, "raw"),
+    "zstd": ({"chunks": True, **hdf5plugin.Zstd()}, "raw"),
+    "blosc": ({"chunks": True, **hdf5plugin.Blosc()}, "raw"),
+    "blosc2": ({"chunks": True, **hdf5plugin.Blosc2()}, "raw"),
+    "lzf": ({"chunks": True, "compression": "lzf"}, "raw"),
     "two-filters": ({"chunks": True, "fletcher32": True, **hdf5plugin.Bitshuffle()}, "raw"),
 }
 

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from hitfinder.dataset.frames import Label
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import DataFileError
 from tests.dataset.files import LAYOUTS, counts, read_all, write_hdf5, write_stack
@@ -63,6 +64,145 @@ def test_frames_are_found_where_they_usually_lie(tmp_path: Path, place: str) -> 
     frames = counts(2, 8, 9)
     path = write_hdf5(tmp_path / "run.cxi", **{place: frames, "entry/other": np.zeros(5)})
     np.testing.assert_array_equal(read_all(path), frames)
+
+
+@pytest.mark.parametrize("shape", [(2, 5632, 384), (3, 8, 64, 64)])
+def test_panels_of_a_cxi_file(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    frames = counts(*shape).astype(np.int16)
+    path = write_stack(tmp_path / "run.cxi", frames, "gzip-shuffle", "entry_1/data_1/data")
+    (series,) = open_series([path])
+    assert series.shape == shape[1:]
+    np.testing.assert_array_equal(read_all(path), frames)
+
+
+def test_cxi_links_and_its_mask(tmp_path: Path) -> None:
+    mask = np.zeros((8, 9), "u4")
+    # hot; a background that was corrected; a peak; a signal, which is no fault at all
+    mask[1, 1], mask[2, 2], mask[3, 3], mask[4, 4] = 4, 0x4000, 0x2000, 0x10000
+    path = write_hdf5(
+        tmp_path / "run.cxi",
+        entry_1__instrument_1__detector_1__data=counts(2, 8, 9),
+        entry_1__instrument_1__detector_1__mask=mask,
+        entry_1__result_1__peakXPosRaw=np.zeros((2, 1024)),
+    )
+    with h5py.File(path, "a") as file:
+        file["entry_1/data_1/data"] = h5py.SoftLink("/entry_1/instrument_1/detector_1/data")
+    (series,) = open_series([path])
+    assert series.detector.mask is not None
+    assert np.argwhere(series.detector.mask).tolist() == [[1, 1]]
+    np.testing.assert_array_equal(read_all(path), counts(2, 8, 9))
+
+
+@pytest.mark.parametrize("frames", [1, 3, 40])
+def test_masks_of_each_frame_have_the_detectors_in_common(tmp_path: Path, frames: int) -> None:
+    masks = np.zeros((frames, 8, 9), "u2")
+    masks[:, 3, 4] = 1
+    if frames > 1:
+        masks[0, 5, 5] = masks[-1, 6, 6] = 2  # saturated for once
+    path = write_hdf5(
+        tmp_path / "run.cxi",
+        entry_1__data_1__data=counts(frames, 8, 9),
+        entry_1__instrument_1__detector_1__mask=masks,
+    )
+    (series,) = open_series([path])
+    assert series.detector.mask is not None
+    assert np.argwhere(series.detector.mask).tolist() == [[3, 4]]
+
+
+def test_a_mask_of_another_shape_is_left_out(tmp_path: Path) -> None:
+    path = write_hdf5(
+        tmp_path / "run.cxi",
+        entry_1__data_1__data=counts(2, 8, 9),
+        entry_1__instrument_1__detector_1__mask=np.ones((9, 8), "u2"),
+    )
+    assert open_series([path])[0].detector.mask is None
+
+
+@pytest.mark.parametrize("link", [h5py.SoftLink("/a/b"), h5py.ExternalLink("raw.h5", "/a/b")])
+def test_links_to_frames(tmp_path: Path, link: object) -> None:
+    for name in ("raw.h5", "run.h5"):
+        write_hdf5(tmp_path / name, a__b=counts(2, 8, 9))
+    with h5py.File(tmp_path / "run.h5", "a") as file:
+        file["entry/data/data"] = link
+    np.testing.assert_array_equal(read_all(tmp_path / "run.h5"), counts(2, 8, 9))
+
+
+def test_a_link_to_nothing(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "run.cxi", other=counts(2, 8, 9))
+    with h5py.File(path, "a") as file:
+        file["entry_1/data_1/data"] = h5py.SoftLink("/gone")
+    with pytest.raises(DataFileError, match="files it links to lie beside it"):
+        open_series([path])
+
+
+def test_master_whose_data_file_is_cut(tmp_path: Path) -> None:
+    path = _master(tmp_path, 2, 3)
+    data = (tmp_path / "run_data_000002.h5").read_bytes()
+    (tmp_path / "run_data_000002.h5").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataFileError, match=r"run_master\.h5: HDF5 cannot read it .*truncated"):
+        open_series([path])
+
+
+def test_a_dataset_with_an_odd_name(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "run.h5", **{"my images [counts]": counts(2, 8, 9)})
+    np.testing.assert_array_equal(read_all(path), counts(2, 8, 9))
+
+
+TEXT = np.array(["salt", "cosmic,ice"], h5py.string_dtype())
+
+
+@pytest.mark.parametrize("text", [TEXT, TEXT.astype("S12")])
+def test_labels_with_tier_and_artefacts(tmp_path: Path, text: object) -> None:
+    path = write_hdf5(
+        tmp_path / "run.h5",
+        entry__data__data=counts(2, 8, 9),
+        entry__truth__hit=np.array([1, 0], "i8"),
+        entry__truth__tier=np.array([2, 0], "u1"),
+        entry__truth__artefacts=text,
+    )
+    (series,) = open_series([path])
+    assert [frame.label for frame in series.frames] == [
+        Label(truth="hit", tier="strong", artefacts=("salt",)),
+        Label(truth="miss", artefacts=("cosmic", "ice")),
+    ]
+
+
+def test_truth_alone_and_codes_that_say_nothing(tmp_path: Path) -> None:
+    path = write_hdf5(
+        tmp_path / "run.h5",
+        entry__data__data=counts(4, 8, 9),
+        entry__truth__hit=np.array([1, -1, -2, 77], "i1"),
+    )
+    (series,) = open_series([path])
+    assert [frame.truth for frame in series.frames] == ["hit", "ambiguous", None, None]
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "message"),
+    [
+        ("hit", np.zeros((2, 1), "i1"), r"hit has shape \(2, 1\) for 2 frames; write one value a"),
+        ("hit", np.ones(2), "hit holds float64, not whole numbers"),
+        ("hit", TEXT, "hit holds text, not whole numbers"),
+        ("hit/inside", np.zeros(2), "hit has shape none for 2 frames"),
+        ("tier", np.zeros(3, "i1"), r"tier has shape \(3,\) for 2 frames"),
+        ("tier", np.zeros(2), "tier holds float64, not whole numbers"),
+        ("tier", TEXT, "tier holds text, not whole numbers"),
+        ("artefacts", TEXT[:1], r"artefacts has shape \(1,\) for 2 frames"),
+        ("artefacts", 1, r"artefacts has shape \(\) for 2 frames"),
+        ("artefacts", np.zeros(2, "i1"), "artefacts holds int8, not text"),
+        ("artefacts", np.array([b"\xff", b""]), "artefacts holds b'.xff', no text in UTF-8"),
+    ],
+)
+def test_labels_that_are_none(tmp_path: Path, place: str, values: object, message: str) -> None:
+    datasets = {"hit": np.ones(2, "i1")} if not place.startswith("hit") else {}
+    path = write_hdf5(
+        tmp_path / "run.h5",
+        entry__data__data=counts(2, 8, 9),
+        **{f"entry/truth/{name}": each for name, each in (datasets | {place: values}).items()},
+    )
+    with pytest.raises(DataFileError, match=rf"run\.h5: /entry/truth/{message}") as caught:
+        open_series([path])
+    assert "\n" not in str(caught.value)
 
 
 def test_two_stacks_need_a_choice(tmp_path: Path) -> None:

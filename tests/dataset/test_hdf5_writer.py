@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from hitfinder.dataset.frames import Label
 from hitfinder.dataset.hdf5_writer import SPOTS, series_writer
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import DataFileError
@@ -35,12 +36,20 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     spots = np.array([[1.5, 2.5, 9.0, 100.0]], np.float32)
     encoded = recoded(array_payload(frames[0]), carried=(), encoding="bslz4")
     with series_writer(path, shape=(40, 50), dtype=U2, detector=detector) as writer:
-        writer.add(encoded, truth="hit", spots=spots)
-        writer.add(array_payload(frames[1]), truth="ambiguous")
+        writer.add(
+            encoded,
+            label=Label(truth="hit", tier="weak", artefacts=("salt", "cosmic")),
+            spots=spots,
+        )
+        writer.add(array_payload(frames[1]), label=Label(truth="ambiguous"))
         assert not path.exists()  # a reader never sees half a file
         writer.add(array_payload(frames[2]))
     (series,) = open_series([path])
-    assert [frame.truth for frame in series.frames] == ["hit", "ambiguous", None]
+    assert [frame.label for frame in series.frames] == [
+        Label(truth="hit", tier="weak", artefacts=("salt", "cosmic")),
+        Label(truth="ambiguous"),
+        None,
+    ]
     assert [frame.load().encoding for frame in series.frames] == ["bslz4"] * 3
     assert series.frames[0].load().data == encoded.data
     for frame, expected in zip(series.frames, frames, strict=True):

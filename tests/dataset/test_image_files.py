@@ -2,6 +2,8 @@
 
 import bz2
 import gzip
+import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from fabio.cbfimage import CbfImage
 from fabio.edfimage import EdfImage
+from fabio.TiffIO import TiffIO
 from fabio.tifimage import TifImage
 
 from hitfinder.dataset.series import open_series
@@ -51,6 +54,84 @@ def test_frames_of_an_edf(tmp_path: Path) -> None:
         image.append_frame(data=frame)
     image.write(str(tmp_path / "a.edf"))
     np.testing.assert_array_equal(read_all(tmp_path / "a.edf"), pixels)
+
+
+def _stack(path: Path, *frames: Any) -> Path:
+    """A TIFF of several pages."""
+    for number, pixels in enumerate(frames):
+        TiffIO(str(path), mode="rb+" if number else "wb+").writeImage(pixels)
+    return path
+
+
+def test_pages_of_a_tiff(tmp_path: Path) -> None:
+    pixels = counts(4, 20, 30)
+    np.testing.assert_array_equal(read_all(_stack(tmp_path / "a.tif", *pixels)), pixels)
+
+
+def test_a_page_of_another_shape(tmp_path: Path) -> None:
+    path = _stack(tmp_path / "a.tif", counts(20, 30), counts(20, 31))
+    with pytest.raises(DataFileError, match=r"frame 1 has shape \(20, 31\), the first one"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".edf"])
+@pytest.mark.parametrize("keep", [0.01, 0.1, 0.3, 0.45, 0.8, 0.99])  # none between frames
+def test_cut_stacks(tmp_path: Path, suffix: str, keep: float) -> None:
+    pixels = counts(4, 40, 50)
+    path = _stack(tmp_path / "a.tif", *pixels)
+    if suffix == ".edf":
+        path, image = tmp_path / "a.edf", EdfImage(data=pixels[0])
+        for frame in pixels[1:]:
+            image.append_frame(data=frame)
+        image.write(str(path))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data))])
+    with pytest.raises(DataFileError, match=f"a{suffix}: is "):
+        read_all(path)
+
+
+def _tiff(*pages: dict[int, int], big: bool = False) -> bytes:
+    """Directories without pixels: {tag: value} for each page."""
+    offset, length, entry = ("Q", "Q", "HHQHxxxxxx") if big else ("I", "H", "HHIHxx")
+    head = (
+        struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16) if big else struct.pack("<2sHI", b"II", 42, 8)
+    )
+    data = head
+    for number, tags in enumerate(pages):
+        data += struct.pack(f"<{length}", len(tags))
+        for tag, value in tags.items():
+            data += struct.pack(f"<{entry}", tag, 3, 1, value)
+        size = struct.calcsize(f"<{offset}")
+        data += struct.pack(f"<{offset}", len(data) + size if number + 1 < len(pages) else 0)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (_tiff({277: 3}), "is a colour image"),
+        (_tiff({259: 1}, {259: 8}), "is compressed or a BigTIFF, and has 2 pages"),
+        (_tiff({259: 1}, {259: 1}, {259: 1}, big=True), "a BigTIFF, and has 3 pages"),
+        (_tiff({259: 1}, {259: 1})[:-1], "its pages lead beyond its end"),
+        (_tiff({259: 1})[:-4] + b"\x08\0\0\0", "its pages lead in a circle"),
+        (b"II", "its pages lead beyond its end"),
+        (b"II\x2c\0" + bytes(50), "does not begin as a TIFF"),
+        (b"XX\x2a\0" + bytes(50), "does not begin as a TIFF"),
+    ],
+)
+def test_tiffs_that_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(data)
+    with pytest.raises(DataFileError, match=message):
+        open_series([path])
+
+
+def test_an_image_that_changes_is_read_anew(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.edf", counts(8, 9))
+    before = read_all(path)
+    _write(path, counts(8, 9) + 1)
+    os.utime(path, ns=(1, 1))
+    np.testing.assert_array_equal(read_all(path), before + 1)
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -108,6 +189,18 @@ def test_files_of_one_frame_join_while_they_are_alike(tmp_path: Path) -> None:
         ("b1", 1),
         ("c1", 1),
         ("c2", 2),
+    ]
+
+
+def test_files_of_two_folders_are_two_runs(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for number in range(2):
+            np.save(tmp_path / folder / f"{number}.npy", counts(8, 9))
+    series = open_series([tmp_path / "a", tmp_path / "b"])
+    assert [[frame.path.parent.name for frame in one.frames] for one in series] == [
+        ["a", "a"],
+        ["b", "b"],
     ]
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hitfinder.dataset.location import read_bytes
 from hitfinder.dataset.series import open_series
+from hitfinder.errors import DataFileError
 
 
 def test_thaumatin_on_a_pilatus(realdata: Path) -> None:
@@ -50,3 +52,21 @@ def test_formats(
     pixels = series.frames[0].load().whole()
     assert pixels.shape == shape
     assert pixels.mean(dtype=np.float64) == pytest.approx(mean, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("path", "suffix"),
+    [
+        ("fabio_images/somedata_0001.mccd.bz2", ".mccd"),
+        ("fabio_images/run2_1_00148.cbf.bz2", ".cbf"),
+        ("lunus_snase_diffuse/snc_newhead_00001.img.gz", ".img"),
+    ],
+)
+@pytest.mark.parametrize("keep", [0.001, 0.5, 0.99])
+def test_cut_files(realdata: Path, tmp_path: Path, path: str, suffix: str, keep: float) -> None:
+    data = read_bytes(realdata / path)
+    cut = tmp_path / f"a{suffix}"
+    cut.write_bytes(data[: int(keep * len(data))])
+    with pytest.raises(DataFileError, match=f"a{suffix}: is no readable image") as caught:
+        open_series([cut])
+    assert "\n" not in str(caught.value)
