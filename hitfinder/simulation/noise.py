@@ -1,68 +1,91 @@
-"""Poisson noise for a whole frame in about 12 ms, where numpy's generator needs 100 and more.
+"""Poisson noise about an image of means, some ten times faster than numpy's generator.
 
-Pixels are sorted into levels of equal mean once for a series. A frame then costs a table of
-quantiles for each level and one look-up for each pixel with a 12-bit random number. The few
-entries that a step of the distribution divides, its whole tail among them, send their pixels on
-to an exact draw, so that the rare high counts are right: they make the false peaks which a hit
-finder must live with. (Rejected: rolling a pool of noise frames; a model would learn the pool.)
+Means up to 64 photons are sorted into levels 1 % apart, whose quantiles stand in a table made
+once: a pixel costs a logarithm and one look-up with a 12-bit random number. The few entries that
+a step of the distribution divides, its whole tail among them, are drawn exactly, so that rare high
+counts are as rare as they should be: they make the false peaks that a hit finder must live with.
+Above 64 photons a normal draw, skewed as Cornish and Fisher (1938) say, cannot be told from
+Poisson's. (Rejected: rolling a pool of noise frames; a model would learn the pool.)
 """
+
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 _BITS = 12
 _STEPS = 1 << _BITS
-_DIVIDED = 65535  # more photons than any mean allows
+_DIVIDED = 255
+"""Marks entries that do not decide the count; more photons than the table's means allow."""
+
+_LOWEST, _HIGHEST, _PER_E = 1e-5, 64.0, 100.0
 _ROWS_AT_ONCE = 64  # keeps the working set in the processor's cache
 
 
-class PoissonField:
-    """Draws frames whose pixels have one of a few means. levels: (rows, cols) integers >= 0."""
+@dataclass(frozen=True, slots=True)
+class _Quantiles:
+    """cumulative (levels, counts): probability of at most so many photons; table (levels *
+    _STEPS,) uint8: photons at each level's quantiles, or _DIVIDED. Level 0 has mean 0.
+    """
 
-    def __init__(self, levels: NDArray[np.integer]) -> None:
-        self._starts = levels.astype(np.intp) * _STEPS
-
-    def draw(self, means: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint16]:
-        """A frame (rows, cols) uint16; means: (levels,) photons a pixel, at most some hundred."""
-        cumulative = _cumulative(means)
-        table = _table(cumulative)
-        out = np.empty(self._starts.shape, np.uint16)
-        random = _random_bits(out.shape, rng)
-        for row in range(0, len(out), _ROWS_AT_ONCE):
-            rows = slice(row, row + _ROWS_AT_ONCE)
-            np.take(table, self._starts[rows] + random[rows], out=out[rows], mode="clip")
-        open_px = np.flatnonzero(out == _DIVIDED)
-        uniform = (random.reshape(-1)[open_px] + rng.random(len(open_px))) / _STEPS
-        level = self._starts.reshape(-1)[open_px] >> _BITS
-        out.reshape(-1)[open_px] = (cumulative[level] <= uniform[:, None]).sum(axis=1)
-        return out
+    cumulative: NDArray[np.float64]
+    table: NDArray[np.uint8]
 
 
-def _random_bits(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.uint16]:
-    size = int(np.prod(shape))
+def draw_photons(means: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Whole photons (rows, cols) float32 about `means` (rows, cols) >= 0."""
+    quantiles = _quantiles()
+    rows, cols = means.shape
+    photons = np.empty((rows, cols), np.float32)
+    random = _random_bits(rows * cols, rng).reshape(rows, cols)
+    for first in range(0, rows, _ROWS_AT_ONCE):
+        part = slice(first, first + _ROWS_AT_ONCE)
+        level = _levels(means[part])
+        drawn = quantiles.table.take((level << _BITS) + random[part])
+        out = photons[part]
+        out[...] = drawn
+        open_px = np.flatnonzero(drawn == _DIVIDED)
+        uniform = (random[part].reshape(-1)[open_px] + rng.random(len(open_px))) / _STEPS
+        below = quantiles.cumulative[level.reshape(-1)[open_px]] <= uniform[:, None]
+        out.put(open_px, below.sum(axis=1))
+    bright = np.flatnonzero(means > _HIGHEST)
+    if len(bright):
+        mean = means.reshape(-1)[bright]
+        z = rng.standard_normal(len(bright), np.float32)
+        photons.put(bright, np.rint(np.maximum(mean + np.sqrt(mean) * z + (z * z - 1) / 6, 0)))
+    return photons
+
+
+def _levels(means: NDArray[np.float32]) -> NDArray[np.int64]:
+    clipped = np.clip(means, np.float32(_LOWEST), np.float32(_HIGHEST))
+    level = np.log(clipped * np.float32(1 / _LOWEST)) * np.float32(_PER_E) + np.float32(1.5)
+    numbers: NDArray[np.int64] = level.astype(np.int64)
+    numbers[means < _LOWEST] = 0
+    return numbers
+
+
+def _random_bits(size: int, rng: np.random.Generator) -> NDArray[np.uint16]:
     words = rng.integers(0, 2**64 - 1, size=-(-size // 4), dtype=np.uint64, endpoint=True)
     bits: NDArray[np.uint16] = words.view(np.uint16)[:size]
     bits &= np.uint16(_STEPS - 1)
-    return bits.reshape(shape)
+    return bits
 
 
-def _cumulative(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(levels, counts): probability of at most so many photons, far enough into the tail."""
-    top = float(means.max())
-    counts = int(top + 12 * np.sqrt(top) + 12)
+@lru_cache(maxsize=1)
+def _quantiles() -> _Quantiles:
+    count = int(np.log(_HIGHEST / _LOWEST) * _PER_E) + 2
+    means = np.append(0.0, _LOWEST * np.exp(np.arange(count) / _PER_E))
+    counts = int(_HIGHEST + 12 * np.sqrt(_HIGHEST) + 12)
     factors = np.empty((len(means), counts))
     factors[:, 0] = np.exp(-means)
     factors[:, 1:] = means[:, None] / np.arange(1, counts)
-    return np.cumsum(np.cumprod(factors, axis=1), axis=1)
-
-
-def _table(cumulative: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """(levels * _STEPS,): photons at each level's quantiles, or _DIVIDED."""
+    cumulative = np.cumsum(np.cumprod(factors, axis=1), axis=1)
     edges = np.rint(cumulative * _STEPS).astype(np.int64)
     edges[:, -1] = _STEPS
     often = np.diff(edges, axis=1, prepend=0)
-    counts = np.broadcast_to(np.arange(often.shape[1], dtype=np.uint16), often.shape)
-    table = np.repeat(counts.reshape(-1), often.reshape(-1))
+    values = np.broadcast_to(np.arange(counts, dtype=np.uint8), often.shape)
+    table = np.repeat(values.reshape(-1), often.reshape(-1))
     divided = np.minimum((cumulative * _STEPS).astype(np.int64), _STEPS - 1)
-    table[(np.arange(len(divided))[:, None] * _STEPS + divided).reshape(-1)] = _DIVIDED
-    return table
+    table[(np.arange(len(means))[:, None] * _STEPS + divided)[1:].reshape(-1)] = _DIVIDED
+    return _Quantiles(cumulative, table)

@@ -1,95 +1,38 @@
-"""Simulated frames are what their truth says."""
+"""Files hold what the simulator made, the same bytes every time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from hitfinder.commands.simulate import run as simulate
 from hitfinder.dataset.series import open_series
-from hitfinder.simulation.background import Background, Shot
-from hitfinder.simulation.crystal import Sample, draw_crystal, make_lattice
-from hitfinder.simulation.experiment import FLAGGED, Experiment
-from hitfinder.simulation.series import SimulatedFrame, simulate_series, write_demo_series
-
-SAMPLE = Sample(resolution_angstrom=3.0)  # a quarter of the points: quick
-
-
-@pytest.fixture(scope="module")
-def frames() -> list[SimulatedFrame]:
-    return list(simulate_series(10, 4, hit_share=0.4, sample=SAMPLE))
+from hitfinder.errors import ConfigError
+from hitfinder.simulation.catalog import EXPERIMENTS, NAMED, PAPER_RUNS, central
+from hitfinder.simulation.run import Artefacts
+from hitfinder.simulation.series import write_demo_series, write_series
+from hitfinder.simulation.simulator import Simulator
+from tests.simulation.runs import INTEGRATING, PLAIN
 
 
-def test_labels_mean_what_they_say(frames: list[SimulatedFrame]) -> None:
-    assert [frame.truth for frame in frames].count("hit") == 4
-    for frame in frames:
-        x, y, snr, _ = frame.spots.T
-        central = (abs(x - 875) < 175) & (abs(y - 875) < 175)
-        assert central.sum() == frame.central
-        assert frame.central > 10 if frame.truth == "hit" else len(frame.spots) == 0
-        assert (snr >= 5).all()
-
-
-def test_spots_stand_where_the_truth_says(frames: list[SimulatedFrame]) -> None:
-    """The 5 x 5 pixels about a spot hold its photons above the background around them."""
-    hit = next(frame for frame in frames if frame.truth == "hit")
-    pixels = np.where(hit.pixels == FLAGGED, np.nan, hit.pixels.astype(float))
-    excess, photons = [], []
-    for x, y, _, expected in hit.spots[hit.spots[:, 2] > 10]:
-        row, col = int(y), int(x)
-        near = pixels[row - 9 : row + 10, col - 9 : col + 10]
-        box = pixels[row - 2 : row + 3, col - 2 : col + 3]
-        if np.isfinite(box).all() and near.shape == (19, 19):
-            excess.append(box.sum() - 25 * np.nanmedian(near))
-            photons.append(expected)
-    assert len(excess) > 20
-    assert np.corrcoef(excess, photons)[0, 1] > 0.9
-    assert 0.7 < np.sum(excess) / np.sum(photons) < 1.3
-
-
-def test_flags_and_background(frames: list[SimulatedFrame]) -> None:
-    experiment = Experiment()
-    miss = next(frame for frame in frames if frame.truth == "miss").pixels
-    assert (miss[experiment.mask] == FLAGGED).all()
-    assert (miss[~experiment.mask] < FLAGGED).all()
-    assert 0.03 < experiment.mask.mean() < 0.12
-    assert 0.3 < np.mean(miss[~experiment.mask], dtype=float) < 5
-    shadow = experiment.shadow & ~experiment.mask
-    assert np.mean(miss[shadow], dtype=float) < 1
-
-
-def test_usual_background_runs_from_a_few_photons_to_a_fraction() -> None:
-    means = Background(Experiment()).means(Shot(beam=1.0, solvent=1.0))[:-1]
-    assert 4 < means.max() < 11
-    assert 0.1 < means.min() < 0.6
-
-
-def test_equal_seeds_give_equal_frames(frames: list[SimulatedFrame]) -> None:
-    again = next(simulate_series(10, 4, hit_share=0.4, sample=SAMPLE))
-    np.testing.assert_array_equal(again.pixels, frames[0].pixels)
-    other = next(simulate_series(10, 5, hit_share=0.4, sample=SAMPLE))
-    assert (other.pixels != frames[0].pixels).any()
-
-
-def test_spots_lie_on_the_ewald_sphere() -> None:
-    """Bragg: the lattice vector that leads to a spot has a length that the cell allows."""
-    experiment, sample = Experiment(), Sample(cell_angstrom=(60.0, 60.0, 60.0))
-    rng = np.random.default_rng(1)
-    lattice = make_lattice(sample, rng)
-    spots = [draw_crystal(lattice, experiment, rng) for _ in range(10)]
-    x = (np.concatenate([one.x_px for one in spots]) - experiment.beam_x_px) * experiment.pixel_mm
-    y = (np.concatenate([one.y_px for one in spots]) - experiment.beam_y_px) * experiment.pixel_mm
-    s = 2 * np.sin(np.arctan(np.hypot(x, y) / experiment.distance_mm) / 2)
-    squares = (s * 60.0) ** 2  # h² + k² + l²
-    low = squares < 60
-    assert low.sum() > 20
-    assert np.all(abs(squares[low] - np.rint(squares[low])) < 0.25)
-
-
-def test_a_sample_too_weak_is_an_error() -> None:
-    weak = Sample(resolution_angstrom=8.0, brightness=1e-3)
-    with pytest.raises(ValueError, match="raise the sample's brightness"):
-        next(simulate_series(1, 1, hit_share=1.0, sample=weak))
+def test_a_file_holds_the_frames_and_their_truth(tmp_path: Path) -> None:
+    run = replace(PLAIN, readout=INTEGRATING, hit_share=0.5, artefacts=Artefacts(salt=0.5, jet=0.5))
+    path = tmp_path / "run.h5"
+    write_series(path, run, 8)
+    (series,) = open_series([path])
+    simulator = Simulator(run)
+    assert (series.shape, series.dtype) == ((160, 160), np.dtype("int16"))
+    assert series.detector.distance_mm == pytest.approx(45.0)
+    with h5py.File(path) as file:
+        spots = file["entry/truth/spots"][()]
+    for number, ref in enumerate(series.frames):
+        frame = simulator.shot(number)
+        assert ref.label == frame.label
+        np.testing.assert_array_equal(ref.load().whole(), frame.pixels)
+        np.testing.assert_array_equal(spots[spots[:, 0] == number, 1:], frame.spots)
+    assert {ref.truth for ref in series.frames} >= {"hit", "miss"}
 
 
 def test_the_demo_file(tmp_path: Path) -> None:
@@ -99,16 +42,81 @@ def test_the_demo_file(tmp_path: Path) -> None:
     assert (series.shape, len(series.frames)) == ((1750, 1750), 5)
     assert sorted(str(frame.truth) for frame in series.frames) == ["hit", *["miss"] * 4]
     assert series.detector.mask is not None
-    np.testing.assert_array_equal(series.detector.mask, Experiment().mask)
-    assert series.detector.wavelength_angstrom == 1.0
-    for frame in series.frames:
-        payload = frame.load()
-        assert payload.encoding == "bslz4"
-        assert 0.6e6 < len(payload.data) < 2e6
-    hit = next(frame.index for frame in series.frames if frame.truth == "hit")
+    assert 0.03 < series.detector.mask.mean() < 0.12
     with h5py.File(path) as file:
         spots = file["entry/truth/spots"][()]
-        assert (spots[:, 0] == hit).all()
-        np.testing.assert_array_equal(
-            file["entry/data/data"][hit, 700:1050], series.frames[hit].load().rows(700, 1050)
-        )
+    for ref in series.frames:
+        payload = ref.load()
+        assert payload.encoding == "bslz4"
+        assert 0.6e6 < len(payload.data) < 2e6
+        x, y, snr = spots[spots[:, 0] == ref.index, 1:4].T
+        central_strong = (abs(x - 875) < 175) & (abs(y - 875) < 175) & (snr >= 5)
+        assert central_strong.sum() > 10 if ref.truth == "hit" else len(snr) == 0
+
+
+def test_the_catalogue() -> None:
+    assert [run.name for run in PAPER_RUNS] == [
+        *(str(number) for number in range(90, 97)),
+        *("98", "99", "100"),
+    ]
+    assert len(EXPERIMENTS) == 5
+    assert len(NAMED) == 15
+    assert len({run.seed for run in NAMED.values()}) == 15
+    assert len({run.readout.dtype for run in EXPERIMENTS}) == 5
+    for run in NAMED.values():
+        assert run.geometry.shape == (run.window.rows, run.window.cols)
+
+
+@pytest.mark.parametrize("name", ["90", "99", *(run.name for run in EXPERIMENTS)])
+def test_named_runs_show_hits_and_misses(name: str) -> None:
+    run = central(NAMED[name])
+    simulator = Simulator(run)
+    assert simulator.maps.shape == (350, 350)
+    labels = [simulator.shot(number).label for number in range(40)]
+    hits = sum(each.truth == "hit" for each in labels)
+    misses = sum(each.truth == "miss" for each in labels)
+    assert abs(hits / (hits + misses) - 0.9 * run.hit_share) < 0.25
+    assert any(each.tier == "strong" for each in labels)
+    assert any(each.artefacts for each in labels)
+
+
+def test_the_command_writes_equal_files_for_equal_seeds(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        arguments = {"what": "random", "frames": 3, "runs": 2, "seed": 5, "whole": False}
+        assert simulate(tmp_path / folder, **arguments, processes=1) == 0  # type: ignore[arg-type]
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == ["random-5.h5", "random-6.h5"]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_the_command_gives_named_runs_other_shots_for_other_seeds(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        folder = tmp_path / str(seed)
+        simulate(folder, what="90", frames=2, runs=1, seed=seed, whole=False, processes=1)
+    first, second = (open_series([tmp_path / name / "90.h5"])[0] for name in ("0", "1"))
+    assert first.shape == (350, 350)
+    assert (first.frames[0].load().whole() != second.frames[0].load().whole()).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"what": "nothing"}, "simulate nothing: known are random, paper, experiments, demo, 90"),
+        ({"frames": 0}, "--frames 0: must be 1 or more"),
+        ({"seed": -1}, "--seed -1: must be 0 or more"),
+    ],
+)
+def test_the_command_refuses_what_it_does_not_know(
+    tmp_path: Path, change: dict[str, object], says: str
+) -> None:
+    arguments = {"what": "90", "frames": 1, "runs": 1, "seed": 0, "whole": False, "processes": 1}
+    with pytest.raises(ConfigError, match=says):
+        simulate(tmp_path, **(arguments | change))  # type: ignore[arg-type]
+
+
+def test_the_command_needs_a_folder(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(ConfigError, match="it is a file; name a folder"):
+        simulate(file, what="90", frames=1, runs=1, seed=0, whole=False, processes=1)

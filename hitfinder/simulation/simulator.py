@@ -1,0 +1,192 @@
+"""Runs to frames, with their truth.
+
+Everything that light brings is summed to one image of expected photons; Poisson's noise is drawn
+about it once; the detector makes numbers of that. The truth comes from the expected photons, so it
+is what an observer with perfect knowledge would say, not what a peak finder found.
+
+    background + smooth artefacts -> + artefact spots -> + crystals' spots -> Poisson
+        -> + cosmic particles -> detector
+
+A frame depends on the run and its number alone: frames can be made in any order, in any process.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.dataset.frames import Label, Tier
+from hitfinder.frame import Detector
+from hitfinder.simulation.artefacts import Artefacts
+from hitfinder.simulation.cosmics import add_cosmics
+from hitfinder.simulation.crystal import Crystals
+from hitfinder.simulation.draws import Purpose, stream
+from hitfinder.simulation.maps import Image, make_maps
+from hitfinder.simulation.noise import draw_photons
+from hitfinder.simulation.panels import make_panels
+from hitfinder.simulation.response import VISIBLE_PIXEL, Response
+from hitfinder.simulation.run import Run
+from hitfinder.simulation.scattering import Background, draw_shot
+from hitfinder.simulation.spots import Spots, add_light, joined, merged, signal_to_noise
+
+SEEN_SNR = 3.0
+STRONG_SNR = 5.0
+MOST_OF_A_MISS = 1
+LEAST_OF_A_HIT = 11
+"""A miss has fewer than 2 spots, a hit more than 10 (Li et al. 2018)."""
+
+VISIBLE_SNR = 20.0
+"""A smooth artefact is in the frame when a filter of its own shape would see it at so many
+sigma; for a ring over thousands of pixels that is where the eye begins to see it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedFrame:
+    """pixels (rows, cols) of the run's dtype. spots (k, 4) float32: x_px, y_px, S/N, photons of
+    all spots with S/N >= 3 that no mask, gap or beamstop hides.
+    """
+
+    pixels: NDArray[Any] = field(repr=False)
+    label: Label
+    spots: NDArray[np.float32] = field(repr=False)
+
+
+class Simulator:
+    """Makes a run's frames; maps are made once, here."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.maps = make_maps(run)
+        rng = stream(run.seed, Purpose.RUN)
+        self.panels = make_panels(run, rng)
+        self.background = Background(run, self.maps, self.panels.area, self.panels.mask)
+        self.response = Response(run, self.panels, rng)
+        looks = stream(run.seed, Purpose.RUN, 1)
+        self.artefacts = Artefacts(run, self.maps, self.panels.area, looks)
+        self.crystals = Crystals(run)
+        # A spot counts where its pixel and most of the eight around it are seen.
+        seen = ~self.panels.mask & (self.maps.transmission > 0.5)
+        padded = np.pad(seen, 1, mode="constant").astype(np.uint8)
+        rows, cols = seen.shape
+        around = sum(
+            padded[row : row + rows, col : col + cols] for row in range(3) for col in range(3)
+        )
+        self._countable = seen & (np.asarray(around) >= 6)
+        self._has_shadow = self._shows_shadow()
+
+    @cached_property
+    def detector(self) -> Detector:
+        """What a file or a stream says of the window's detector."""
+        run, geometry = self.run, self.run.geometry
+        limit = run.readout.saturation
+        return Detector(
+            shape=self.maps.shape,
+            mask=self.panels.mask,
+            saturation=limit,
+            underload=0.0 if run.readout.counting else None,
+            beam_x_px=geometry.beam_x_px - run.window.left,
+            beam_y_px=geometry.beam_y_px - run.window.top,
+            pixel_x_mm=geometry.pixel_mm,
+            pixel_y_mm=geometry.pixel_mm,
+            distance_mm=geometry.distance_mm,
+            wavelength_angstrom=run.beam.wavelength_angstrom,
+        )
+
+    def shot(self, number: int) -> SimulatedFrame:
+        """The run's frame `number`."""
+        run, rng = self.run, stream(self.run.seed, Purpose.SHOT, number)
+        shot = draw_shot(run, rng)
+        means = self.background.means(shot)
+        variance = self.response.pixel_variance
+        names: list[str] = []
+        for name, light in self.artefacts.smooth(rng) if shot.beam else ():
+            light *= np.float32(shot.beam)
+            if _filter_snr(light, means, variance) > VISIBLE_SNR:
+                names.append(name)
+            means += light
+        for name, spots in self.artefacts.spots(means, variance, rng) if shot.beam else ():
+            visible = self.visible(spots, means)
+            if len(visible) and visible[:, 2].max() >= STRONG_SNR:
+                names.append(name)
+            add_light(means, spots)
+        table = np.empty((0, 4), np.float32)
+        if rng.random() < run.hit_share and shot.beam:
+            crystal = self._crystals(rng).times(shot.beam)
+            table = self.visible(merged(crystal), means)
+            add_light(means, self._dimmed(crystal))
+        photons = draw_photons(means, rng)
+        noise = float(np.sqrt(np.median(means[::7, ::5]) + variance))  # a sample is enough
+        if add_cosmics(photons, run.artefacts.cosmics_per_mpx, rng) > VISIBLE_PIXEL * noise:
+            names.append("cosmic")
+        pixels, more = self.response.read(photons, noise, rng)
+        names += more
+        if shot.beam == 0:
+            names.append("dark")
+        elif self._has_shadow:
+            names.append("shadow")
+        return SimulatedFrame(pixels=pixels, label=label(table[:, 2], names), spots=table)
+
+    def visible(self, spots: Spots, means: Image) -> NDArray[np.float32]:
+        """(k, 4): x_px, y_px, S/N, photons of the spots that count, over a background of `means`
+        (rows, cols) photons.
+        """
+        spots, background = self.countable(spots, means)
+        snr = signal_to_noise(spots, background + self.response.pixel_variance)
+        table = np.stack([spots.x_px, spots.y_px, snr, spots.photons], axis=1)
+        return table[snr >= SEEN_SNR].astype(np.float32)
+
+    def countable(self, spots: Spots, means: Image) -> tuple[Spots, NDArray[np.float64]]:
+        """The spots that nothing hides, however faint, and (k,) the photons behind each."""
+        spots = self._dimmed(self._inside(spots))
+        rows, cols = spots.y_px.astype(np.intp), spots.x_px.astype(np.intp)
+        seen = self._countable[rows, cols]
+        return spots.take(seen), means[rows, cols][seen].astype(np.float64)
+
+    def _crystals(self, rng: np.random.Generator) -> Spots:
+        sample = self.run.sample
+        count = 1 + int(rng.poisson(sample.extra_crystals))
+        parts = []
+        for _ in range(count):
+            strength = sample.brightness * rng.lognormal(0.0, sample.volume_spread)
+            parts.append(self.crystals.draw(rng).times(strength))
+        return joined(parts)
+
+    def _inside(self, spots: Spots) -> Spots:
+        rows, cols = self.maps.shape
+        return spots.take(
+            (spots.x_px >= 0) & (spots.x_px < cols) & (spots.y_px >= 0) & (spots.y_px < rows)
+        )
+
+    def _dimmed(self, spots: Spots) -> Spots:
+        """With what obstacles leave of them."""
+        rows, cols = self.maps.shape
+        row = np.clip(spots.y_px.astype(np.intp), 0, rows - 1)
+        col = np.clip(spots.x_px.astype(np.intp), 0, cols - 1)
+        return spots.times(self.maps.transmission[row, col].astype(np.float64))
+
+    def _shows_shadow(self) -> bool:
+        """Whether an edge crosses the window: both sides hold a hundredth of it at least."""
+        edges = self.run.obstacles.edges
+        if not edges:
+            return False
+        lit = self.maps.transmission[~self.maps.beamstop]
+        faintest = min(edge.transmission for edge in edges)
+        share = float((lit < (1 + faintest) / 2).mean()) if len(lit) else 0.0
+        return 0.01 < share < 0.99
+
+
+def label(snr: NDArray[np.floating], artefacts: list[str]) -> Label:
+    """What a frame with spots of these S/N is."""
+    seen, strong = int((snr >= SEEN_SNR).sum()), int((snr >= STRONG_SNR).sum())
+    names = tuple(artefacts)
+    if seen >= LEAST_OF_A_HIT:
+        tier: Tier = "strong" if strong >= LEAST_OF_A_HIT else "weak"
+        return Label(truth="hit", tier=tier, artefacts=names)
+    return Label(truth="miss" if seen <= MOST_OF_A_MISS else "ambiguous", artefacts=names)
+
+
+def _filter_snr(light: Image, means: Image, variance: float) -> float:
+    """At how many sigma a filter of the light's own shape would see it."""
+    return float(np.sqrt(np.sum(light * light / (means + np.float32(variance + 1e-6)))))
