@@ -1,0 +1,171 @@
+"""`hitfinder peaks`: files to lists of peaks. `search_files` serves `hitfinder label` too."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from hitfinder.commands.targets import check_target
+from hitfinder.dataset.frames import FrameRef, Series
+from hitfinder.dataset.series import open_series
+from hitfinder.errors import ConfigError, DataFileError, PayloadError
+from hitfinder.images.region import RegionReader, RegionSettings, plan_region
+from hitfinder.peaks.finder import PeakFinder, Peaks, plan_peaks
+from hitfinder.peaks.settings import PeakSettings
+from hitfinder.settings import checked
+
+_REGIONS = ("center", "whole")
+COLUMNS = ("file", "frame", "x_px", "y_px", "intensity", "snr", "pixels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """One frame and its peaks, in pixels of the whole image; `problem` says why there are none."""
+
+    frame: FrameRef
+    peaks: Peaks | None
+    problem: str | None = None
+
+
+def run(
+    files: list[Path],
+    *,
+    region: str,
+    threshold: float | None,
+    min_snr: float,
+    min_pixels: int,
+    max_pixels: int,
+    csv_path: Path | None,
+) -> int:
+    """Exit status 0 when every frame could be read."""
+    check_target(csv_path)
+    settings = peak_settings(threshold, min_snr, min_pixels, max_pixels)
+    results = search_files(files, region, settings)
+    table = Table(box=None)
+    for name in ("file", "frame", "peaks", "truth"):
+        table.add_column(name, overflow="fold")
+    for result in results:
+        count = "unreadable" if result.peaks is None else str(len(result.peaks))
+        frame = result.frame
+        table.add_row(str(frame.path), str(frame.index), count, frame.truth or "")
+    Console().print(table)
+    if csv_path is not None:
+        with csv_path.open("w", newline="", encoding="utf-8") as file:
+            out = csv.writer(file, lineterminator="\n")
+            out.writerow(COLUMNS)
+            for result in results:
+                out.writerows(_rows(result))
+    tell_problems(results)
+    found = [len(result.peaks) for result in results if result.peaks is not None]
+    typer.echo(
+        f"{len(results)} frames, {sum(found)} peaks, {len(results) - len(found)} frames unreadable"
+    )
+    return 0 if len(found) == len(results) else 1
+
+
+def peak_settings(
+    threshold: float | None, min_snr: float, min_pixels: int, max_pixels: int
+) -> PeakSettings:
+    """Settings from options. Raises ConfigError."""
+    table = {
+        "threshold": threshold,
+        "min_snr": min_snr,
+        "min_pixels": min_pixels,
+        "max_pixels": max_pixels,
+    }
+    return checked(PeakSettings, table, "options")
+
+
+def search_files(files: Sequence[Path], region: str, settings: PeakSettings) -> list[Searched]:
+    """Every frame's peaks, with progress on stderr; a frame that cannot be read is told in its
+    place. Raises ConfigError and DataFileError for what concerns whole files.
+    """
+    if region not in _REGIONS:
+        raise ConfigError(f"--region {region}: known are {', '.join(_REGIONS)}")
+    wanted = checked(RegionSettings, {"kind": region}, "options")
+    series = open_series(files)
+    results: list[Searched] = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("searching", total=sum(len(one.frames) for one in series))
+        for one in series:
+            for result in _search(one, wanted, settings):
+                results.append(result)
+                progress.advance(task)
+    return results
+
+
+def tell_problems(results: Sequence[Searched]) -> None:
+    """A line on stderr for each frame that could not be read."""
+    for result in results:
+        if result.problem is not None:
+            typer.echo(f"hitfinder: {result.problem}", err=True)
+
+
+def _search(series: Series, region: RegionSettings, settings: PeakSettings) -> Iterator[Searched]:
+    reader = plan_region(region, series.shape, series.detector, None)
+    top, left = _corner(series, reader)
+    detector = series.detector
+    # The beam is in pixels of one module; among several without geometry it says nothing.
+    one_module = len(series.shape) == 2
+    finder = plan_peaks(
+        reader.shape,
+        settings,
+        beam_x_px=_less(detector.beam_x_px, left) if one_module else None,
+        beam_y_px=_less(detector.beam_y_px, top) if one_module else None,
+    )
+    image = np.empty(reader.shape, np.float32)
+    for frame in series.frames:
+        try:
+            reader.read(frame.load(), image)
+        except DataFileError as error:
+            yield Searched(frame=frame, peaks=None, problem=str(error))
+        except PayloadError as error:
+            problem = f"{frame.path}, frame {frame.index}: {error}"
+            yield Searched(frame=frame, peaks=None, problem=problem)
+        else:
+            yield Searched(frame=frame, peaks=_in_image(finder, image, top, left))
+
+
+def _corner(series: Series, reader: RegionReader) -> tuple[int, int]:
+    """Where the region, centred on the image, begins in it: (row, column)."""
+    whole = plan_region(RegionSettings(kind="whole"), series.shape, series.detector, None).shape
+    return (whole[0] - reader.shape[0]) // 2, (whole[1] - reader.shape[1]) // 2
+
+
+def _less(position: float | None, start: int) -> float | None:
+    return None if position is None else position - start
+
+
+def _in_image(finder: PeakFinder, image: NDArray[np.float32], top: int, left: int) -> Peaks:
+    peaks = finder.find(image)
+    return Peaks(
+        row_px=peaks.row_px + top,
+        col_px=peaks.col_px + left,
+        intensity=peaks.intensity,
+        max_intensity=peaks.max_intensity,
+        snr=peaks.snr,
+        n_pixels=peaks.n_pixels,
+    )
+
+
+def _rows(result: Searched) -> Iterator[tuple[str, ...]]:
+    peaks = result.peaks
+    if peaks is None:
+        return
+    for place in range(len(peaks)):
+        yield (
+            str(result.frame.path),
+            str(result.frame.index),
+            f"{peaks.col_px[place]:.2f}",
+            f"{peaks.row_px[place]:.2f}",
+            f"{peaks.intensity[place]:.6g}",
+            f"{peaks.snr[place]:.2f}",
+            str(peaks.n_pixels[place]),
+        )

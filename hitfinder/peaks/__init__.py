@@ -1,0 +1,1 @@
+"""A peak finder without a model: for labels, and the baseline that models are compared with."""
