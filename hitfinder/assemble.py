@@ -20,6 +20,7 @@ from hitfinder.inference.model_card import find_artifact
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.ledger.store import Ledger
 from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.http import HttpServer
 from hitfinder.serving.ingest import Ingest
 from hitfinder.serving.judge import Judge, Plan
@@ -61,10 +62,17 @@ class Judging:
     reports: Reports
     judge: Judge
     plan: Plan
+    hot_pixels: HotPixelMask | None
 
 
-def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
-    """Raises ConfigError, ArtifactError, DeviceError."""
+def build_judging(
+    config: ServeConfig, folder: Path, clock: Clock, *, learns: bool = False
+) -> Judging:
+    """Raises ConfigError, ArtifactError, DeviceError.
+
+    Hot pixels are learned live only (`learns`): the verdict on a frame of a file must not depend
+    on the files before it.
+    """
     settings = config.model
     artifact = find_artifact(settings.artifact, folder)
     model = OnnxModel.load(artifact, device=settings.device, threads=settings.threads)
@@ -81,6 +89,16 @@ def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
     metrics.watch_line(line.counts)
     reports = Reports(clock)
     plan = _plan(config.region, config.detector, folder)
+    hot_pixels = None
+    if learns and config.hot_pixels.mode is not None:
+        file = config.hot_pixels.file
+        hot_pixels = HotPixelMask(
+            masks=config.hot_pixels.mode == "mask",
+            file=None if file is None else folder / file,
+            metrics=metrics,
+            clock=clock,
+            reports=reports,
+        )
     judge = Judge(
         line=line,
         backlog=backlog,
@@ -93,6 +111,7 @@ def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
         metrics=metrics,
         clock=clock,
         reports=reports,
+        hot_pixels=hot_pixels,
     )
     return Judging(
         model=model,
@@ -103,13 +122,14 @@ def build_judging(config: ServeConfig, folder: Path, clock: Clock) -> Judging:
         reports=reports,
         judge=judge,
         plan=plan,
+        hot_pixels=hot_pixels,
     )
 
 
 def build_service(config: ServeConfig, folder: Path) -> Service:
     """A service that is not started yet. Raises ConfigError, ArtifactError, DeviceError."""
     clock = time.monotonic_ns
-    judging = build_judging(config, folder, clock)
+    judging = build_judging(config, folder, clock, learns=True)
     line, metrics, reports, model = judging.line, judging.metrics, judging.reports, judging.model
     _tell_model(metrics, reports, model)
     context = new_context()
@@ -153,6 +173,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
             reports=reports,
             ledger=ledger,
             metrics=metrics,
+            hot_pixels=judging.hot_pixels,
             source=source,
             outputs=[*outlets.values(), *([] if verdicts is None else [verdicts])],
             region_shape=_region_shape(config, judging.plan),

@@ -12,7 +12,12 @@ from pydantic import Field, model_validator
 
 from hitfinder.errors import ConfigError
 from hitfinder.images.region import RegionSettings
-from hitfinder.serving.settings import BatchSettings, HttpSettings, PressureSettings
+from hitfinder.serving.settings import (
+    BatchSettings,
+    HotPixelSettings,
+    HttpSettings,
+    PressureSettings,
+)
 from hitfinder.settings import Settings, checked
 from hitfinder.transport.settings import Endpoint, OnStall, ReceiverSettings, SenderSettings
 
@@ -113,6 +118,8 @@ class ServeConfig(Settings):
     """What the stream does not say of the detector, or says wrongly."""
     region: RegionSettings = RegionSettings()
     """Where the model looks."""
+    hot_pixels: HotPixelSettings = HotPixelSettings()
+    """Pixels that stand out in most frames, learned from the stream."""
     model: ModelSettings = ModelSettings()
     """The model that judges."""
     batch: BatchSettings = BatchSettings()

@@ -65,6 +65,12 @@ class RegionReader(Protocol):
         """
         ...
 
+    def places(self) -> NDArray[np.int32]:
+        """(H, W) which pixel of the flat payload each of the region is; -1 where there is none,
+        or none that may be used.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -171,6 +177,20 @@ class BoxReader:
             self.limits.write(pixels, target)
         out.put(self.unmeasured, np.nan)
 
+    def places(self) -> NDArray[np.int32]:
+        """See `RegionReader`."""
+        found = np.full(self.shape, -1, np.int32)
+        cols = self.payload_shape[-1]
+        for piece in self.pieces:
+            source = piece.source
+            height, width = source.shape
+            rows = np.arange(source.top, source.bottom, dtype=np.int32)[:, np.newaxis] * cols
+            found[piece.row : piece.row + height, piece.col : piece.col + width] = rows + np.arange(
+                source.left, source.right, dtype=np.int32
+            )
+        found.put(self.unmeasured, -1)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class GatherReader:
@@ -190,6 +210,12 @@ class GatherReader:
         band = payload.rows(self.first, self.last).reshape(-1)
         self.limits.write(band.take(self.index), out)
         out.put(self.unmeasured, np.nan)
+
+    def places(self) -> NDArray[np.int32]:
+        """See `RegionReader`."""
+        found = (self.index + self.first * self.payload_shape[-1]).astype(np.int32)
+        found.put(self.unmeasured, -1)
+        return found
 
 
 def plan_region(

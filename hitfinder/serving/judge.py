@@ -2,6 +2,7 @@
 
 Whatever goes wrong with a frame or a batch settles those frames as unjudged, with the reason;
 nothing stops the thread but its stop flag. A frame that is past its deadline is not scored.
+Hot pixels are learned after a batch has its verdicts, if at all.
 What this file does not know: sockets, and which model or region it has been given.
 """
 
@@ -19,6 +20,7 @@ from hitfinder.frame import Detector, SeriesStarted
 from hitfinder.images.region import RegionReader
 from hitfinder.inference.batcher import BATCH_SIZES, Batcher, padded_size
 from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.line import InFlight, Line, Passage
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.metrics import Metrics
@@ -71,6 +73,7 @@ class Judge:
         metrics: Metrics,
         clock: Callable[[], int],
         reports: Reports,
+        hot_pixels: HotPixelMask | None = None,
     ) -> None:
         self._line = line
         self._backlog = backlog
@@ -84,6 +87,7 @@ class Judge:
         self._metrics = metrics
         self._clock = clock
         self._reports = reports
+        self._hot_pixels = hot_pixels
         self._log = Occasionally(logging.getLogger("hitfinder.judge"))
         self._detector = Detector()
         self._reader: RegionReader
@@ -103,6 +107,8 @@ class Judge:
         if self._buffer.shape[1:] != reader.shape:
             self.warm(*reader.shape)
         self._reader, self._payload_shape = reader, payload_shape
+        if self._hot_pixels is not None:
+            self._hot_pixels.begin(reader, payload_shape)
 
     def warm(self, rows: int, cols: int) -> None:
         """Run every size of batch that will occur, and none that takes too long to be useful."""
@@ -206,6 +212,8 @@ class Judge:
             else:
                 self._log.warning("score", "the model gave a score that is no number", scored_ns)
                 self._let_go(passage, Reason.MODEL)
+        if self._hot_pixels is not None:
+            self._hot_pixels.learn()
 
     def _read(self, passage: InFlight, out: NDArray[np.float32]) -> bool:
         frame = passage.frame
@@ -221,6 +229,8 @@ class Judge:
             )
             self._let_go(passage, Reason.DECODE)
             return False
+        if self._hot_pixels is not None:
+            self._hot_pixels.see(out)
         return True
 
     def _score(self, batch: NDArray[np.float32]) -> NDArray[Any]:

@@ -145,6 +145,18 @@ class Metrics:
         )
         self.model = Info("hitfinder_model", "The artifact that judges.", registry=self.registry)
         self.model_errors = counter("hitfinder_model_errors", "Batches that the model failed on.")
+        self.hot_pixels = gauge(
+            "hitfinder_hot_pixels", "Pixels of the region that stand out in most frames."
+        )
+        self.hot_pixel_looks = counter(
+            "hitfinder_hot_pixel_looks", "Frames that were looked at for hot pixels."
+        )
+        self.hot_pixel_changes = counter(
+            "hitfinder_hot_pixel_changes", "Times that the set of hot pixels changed."
+        )
+        self.hot_pixel_errors = counter(
+            "hitfinder_hot_pixel_errors", "Failures in learning or saving hot pixels."
+        )
         self.ledger_errors = counter(
             "hitfinder_ledger_errors", "Writes that the ledger's disk refused."
         )

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from hitfinder.errors import HitfinderError, LedgerError
 from hitfinder.ledger.store import Crash, Ledger
+from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.http import HttpServer
 from hitfinder.serving.judge import Judge
 from hitfinder.serving.metrics import Metrics
@@ -50,6 +51,7 @@ class Parts:
     reports: Reports
     ledger: Ledger
     metrics: Metrics
+    hot_pixels: HotPixelMask | None
     source: Socket
     outputs: Sequence[Output]
     region_shape: tuple[int, int] | None
@@ -102,6 +104,8 @@ class Service:
             self._logger.info("metrics on port %d", self._http.port)
         for output in parts.outputs:
             output.open()
+        if parts.hot_pixels is not None:
+            parts.hot_pixels.load()
         if parts.region_shape is not None:
             parts.judge.warm(*parts.region_shape)
         parts.source.open()
@@ -115,11 +119,17 @@ class Service:
         self._stop_asked = True
 
     def wait(self) -> bool:
-        """Until a stop is asked for: True; or until frames cannot pass any more: False."""
+        """Until a stop is asked for: True; or until frames cannot pass any more: False.
+
+        Meanwhile this thread has time for a file that no frame should wait for.
+        """
+        hot_pixels = self._parts.hot_pixels
         pause = threading.Event()
         while not self._stop_asked:
             if self._parts.pipeline.is_lost:
                 return False
+            if hot_pixels is not None:
+                hot_pixels.save()
             pause.wait(0.1)
         return True
 
@@ -135,6 +145,8 @@ class Service:
             self._logger.exception("the drain failed of a defect; please report it")
             self.is_recorded = False
         totals = parts.publish.totals()
+        if parts.hot_pixels is not None:
+            parts.hot_pixels.save(now=True)
         try:
             parts.ledger.close(parts.clock())
         except LedgerError as error:

@@ -1,6 +1,9 @@
 """Settings of the live pipeline."""
 
-from pydantic import Field, model_validator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from hitfinder.settings import Settings
 
@@ -32,6 +35,24 @@ class PressureSettings(Settings):
         if self.max_judge_queue_bytes > self.max_in_flight_bytes:
             raise ValueError("max_judge_queue_bytes must not exceed max_in_flight_bytes")
         return self
+
+
+class HotPixelSettings(Settings):
+    """Pixels that stand out in most frames, learned from the stream."""
+
+    mode: Literal["learn", "mask"] | None = "learn"
+    """"learn" finds, tells and saves them, and changes no verdict; "mask" also hides them from
+    the model; "off" does nothing."""
+    file: Path | None = Path("hot_pixels.npz")
+    """Where they are kept for the next start, an .npz file that detector.mask_file takes, too;
+    "off" forgets them."""
+
+    @field_validator("file")
+    @classmethod
+    def _is_npz(cls, file: Path | None) -> Path | None:
+        if file is not None and file.suffix != ".npz":
+            raise ValueError("must end in .npz")
+        return file
 
 
 class HttpSettings(Settings):

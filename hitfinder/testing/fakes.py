@@ -122,6 +122,10 @@ class FakeReader:
         """(H, W) float32."""
         out[:] = payload.whole()
 
+    def places(self) -> NDArray[np.int32]:
+        """(H, W): each pixel is where it is."""
+        return np.arange(self.shape[0] * self.shape[1], dtype=np.int32).reshape(self.shape)
+
 
 def whole_frame(payload_shape: tuple[int, ...], detector: Detector) -> FakeReader:
     """A `Plan` for two-dimensional frames."""

@@ -1,6 +1,7 @@
 """What a configuration becomes: overrides, masks, geometry, and the artifacts it may name."""
 
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from hitfinder.assemble import Judging, build_judging, build_service
 from hitfinder.config import ServeConfig
 from hitfinder.errors import ArtifactError, ConfigError
 from hitfinder.frame import Detector, array_payload
+from hitfinder.images.hot_pixel_file import HotPixelMap, save_hot_pixels
 from hitfinder.inference.model_card import load_card, shipped_models, write_card
+from hitfinder.serving.hot_pixels import HotPixelMask
+from hitfinder.serving.settings import HotPixelSettings
 from hitfinder.settings import checked
 
 GEOMETRY = """
@@ -85,6 +89,42 @@ def test_a_geometry_lays_modules_out(tmp_path: Path) -> None:
     assert read(judging, pixels, Detector()).tolist() == pixels[0].tolist()
 
 
+def test_saved_hot_pixels_are_a_mask_file(tmp_path: Path) -> None:
+    found = HotPixelMap(
+        payload_shape=(2, 2), places=np.array([1]), shares=np.array([0.9], np.float32)
+    )
+    save_hot_pixels(tmp_path / "hot_pixels.npz", found)
+    judging = judging_of(tmp_path, detector={"mask_file": "hot_pixels.npz"})
+    out = read(judging, np.ones((2, 2), np.uint16), Detector())
+    assert np.isnan(out).tolist() == [[False, True], [False, False]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "file"),
+    [
+        ({}, "hot_pixels.npz"),
+        ({"mode": "mask", "file": "own.npz"}, "own.npz"),
+        ({"file": "off"}, None),
+    ],
+)
+def test_hot_pixels_are_learned_live_as_set_and_never_from_files(
+    tmp_path: Path, settings: dict[str, Any], file: str | None
+) -> None:
+    table = {
+        "input": {"endpoint": "tcp://d:1", "protocol": "dectris-v2"},
+        "model": {"device": "cpu"},
+        "hot_pixels": settings,
+    }
+    config = checked(ServeConfig, table, "test")
+    assert build_judging(config, tmp_path, time.monotonic_ns).hot_pixels is None
+    live = build_judging(config, tmp_path, time.monotonic_ns, learns=True).hot_pixels
+    assert live is not None
+    assert live._file == (None if file is None else tmp_path / file)
+    assert live._masks == (settings.get("mode") == "mask")
+    off = config.model_copy(update={"hot_pixels": HotPixelSettings(mode=None)})
+    assert build_judging(off, tmp_path, time.monotonic_ns, learns=True).hot_pixels is None
+
+
 def test_a_threshold_may_be_set(tmp_path: Path) -> None:
     assert judging_of(tmp_path).threshold == 0.5
     assert judging_of(tmp_path, model={"device": "cpu", "threshold": 0.9}).threshold == 0.9
@@ -123,3 +163,32 @@ def test_a_service_is_built_before_the_detector_has_said_anything(
     service.start()
     assert service.unready() == []
     assert service.stop().received == 0
+
+
+def test_a_service_loads_hot_pixels_and_saves_them_while_it_waits_and_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def save(mask: HotPixelMask, *, now: bool = False) -> None:
+        done.append("saved at the end" if now else "saved")
+        service.request_stop()
+
+    monkeypatch.setattr(HotPixelMask, "load", lambda mask: done.append("loaded"))
+    monkeypatch.setattr(HotPixelMask, "save", save)
+    table = {
+        "input": {"endpoint": f"ipc://{tmp_path}/in", "protocol": "dectris-v2"},
+        "model": {"device": "cpu"},
+        "verdicts": {"endpoint": "off"},
+        "http": {"port": "off"},
+    }
+    service = build_service(checked(ServeConfig, table, "test"), tmp_path)
+    service.start()
+    # Without a save nothing else would end the wait.
+    late = threading.Timer(20.0, service.request_stop)
+    late.start()
+    assert service.wait()
+    late.cancel()
+    late.join()
+    service.stop()
+    assert done == ["loaded", "saved", "saved at the end"]

@@ -55,6 +55,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"input": {**GOOD["input"], "endpoint": "tcp://d:99999"}}, "x: input.endpoint: "),
     ({"input": {**GOOD["input"], "endpoint": "inproc://d"}}, "x: input.endpoint: "),
     ({**GOOD, "detector": {"shape": [0, 3, 4]}}, "x: detector.shape.0: "),
+    ({**GOOD, "hot_pixels": {"file": "mask.npy"}}, "x: hot_pixels.file: "),
     ({**GOOD, "http": {"port": True}}, "x: http: port is not a matter of true or false"),
     ({**GOOD, "pressure": {"max_in_flight_bytes": 2**21}}, "must not exceed"),
     ({**GOOD, "kept": {"endpoint": "tcp://127.0.0.1:5558"}}, "kept and verdicts have one endpoint"),
@@ -91,8 +92,10 @@ def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
 
 def test_off_is_none_since_toml_has_no_null() -> None:
     table = {**GOOD, "verdicts": {"endpoint": "off"}, "http": {"port": "off"}}
+    table["hot_pixels"] = {"mode": "off"}
     config = checked(ServeConfig, table, "x")
     assert config.verdicts.endpoint is None
     assert config.http.port is None
+    assert config.hot_pixels.mode is None
     with pytest.raises(ConfigError, match=r"batch\.size"):
         checked(ServeConfig, {**GOOD, "batch": {"size": "off"}}, "x")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from hitfinder.errors import ConfigError, PayloadError
 from hitfinder.frame import Detector, Part, Payload, array_payload, decode_raw
+from hitfinder.images.gather import GatherMap
 from hitfinder.images.region import ROWS_BETWEEN_MODULES, RegionSettings, plan_region
 
 DTYPES = ("u1", "<u2", ">u2", "<u4", "<u8", "i1", "<i2", "<i4", "<i8", "<f4", ">f4", "<f8")
@@ -108,6 +109,27 @@ def test_whole_frame(shape: tuple[int, ...]) -> None:
     assert reader.shape == (9 * modules + ROWS_BETWEEN_MODULES * (modules - 1), 7)
     np.testing.assert_array_equal(out, expected(frame, Detector(), 0, 0, *reader.shape))
     assert np.isfinite(out).sum() == frame.size
+
+
+@pytest.mark.parametrize("laid_out", [False, True])
+def test_places_say_which_pixel_of_the_payload_is_seen(laid_out: bool) -> None:
+    shape = (3, 9, 7)
+    frame = np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
+    mask = np.random.default_rng(0).random(shape) < 0.2
+    gather = None
+    if laid_out:
+        # An image of the last two modules, with pixels that are nowhere.
+        index = np.arange(63, 189, dtype=np.int32)[::-1].reshape(9, 14).copy()
+        index[::4, ::3] = -1
+        gather = GatherMap(index=index, payload_shape=shape, beam_x_px=0.0, beam_y_px=0.0)
+    wanted = RegionSettings(kind="box", top=3, left=-2, rows=30, cols=20)
+    reader = plan_region(wanted, shape, Detector(mask=mask), gather)
+    out = np.empty(reader.shape, np.float32)
+    reader.read(array_payload(frame), out)
+    places = reader.places()
+    assert places.shape == reader.shape
+    assert np.isfinite(out).sum() > 50
+    np.testing.assert_array_equal(places, np.where(np.isnan(out), -1, out))
 
 
 def spied(frame: NDArray[Any]) -> tuple[Payload, list[tuple[int, int]]]:

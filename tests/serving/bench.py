@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from hitfinder.frame import (
 )
 from hitfinder.ledger.store import Ledger
 from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.ingest import Ingest
 from hitfinder.serving.judge import Judge, Plan
 from hitfinder.serving.line import Line
@@ -75,6 +77,7 @@ class Bench:
         plan: Plan = whole_frame,
         streams: Sequence[str] = ("kept", "vetoed"),
         real_time: bool = False,
+        hot_pixels: Literal["off", "learn", "mask"] = "off",
     ) -> None:
         self.clock = FakeClock()
         clock = time.monotonic_ns if real_time else self.clock
@@ -102,6 +105,16 @@ class Bench:
             clock=clock,
             reports=self.reports,
         )
+        self.hot_pixel_path = folder / "hot_pixels.npz"
+        self.hot_pixels = None
+        if hot_pixels != "off":
+            self.hot_pixels = HotPixelMask(
+                masks=hot_pixels == "mask",
+                file=self.hot_pixel_path,
+                metrics=self.metrics,
+                clock=clock,
+                reports=self.reports,
+            )
         self.judge = Judge(
             line=self.line,
             backlog=self.backlog,
@@ -114,6 +127,7 @@ class Bench:
             metrics=self.metrics,
             clock=clock,
             reports=self.reports,
+            hot_pixels=self.hot_pixels,
         )
         outputs = {"kept": self.kept, "vetoed": self.vetoed}
         self.streams = Streams(
