@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from hitfinder.errors import ConfigError, PayloadError
 from hitfinder.frame import Detector, Payload
 from hitfinder.images.gather import GatherMap
+from hitfinder.images.ice import ice_rings
 from hitfinder.settings import Settings
 
 FURTHEST = 100_000
@@ -42,6 +43,9 @@ class RegionSettings(Settings):
     """First row, for `box`; negative where the box begins before the frame."""
     left: int | None = Field(default=None, ge=-FURTHEST, le=FURTHEST)
     """First column, for `box`."""
+    ice_rings: Literal["mask", "keep"] = "mask"
+    """Whether the rings of ice count as not measured, where the detector tells its beam centre,
+    pixel, distance and wavelength: only its place tells a spot of ice from a crystal's."""
 
     @model_validator(mode="after")
     def _box_has_corner(self) -> Self:
@@ -240,7 +244,7 @@ def plan_region(
         )
     limits = Limits(detector.saturation, detector.underload)
     if gather is not None:
-        return _plan_gather(settings, payload_shape, limits, mask, gather)
+        return _plan_gather(settings, payload_shape, limits, mask, detector, gather)
     return _plan_boxes(settings, payload_shape, limits, mask, detector)
 
 
@@ -275,6 +279,7 @@ def _plan_boxes(
         )
     if not pieces:
         raise _no_overlap(box, image_shape)
+    _mask_ice(unmeasured, settings, box, beam, detector)
     return BoxReader(box.shape, payload_shape, limits, np.flatnonzero(unmeasured), tuple(pieces))
 
 
@@ -283,6 +288,7 @@ def _plan_gather(
     payload_shape: tuple[int, ...],
     limits: Limits,
     mask: NDArray[np.bool_] | None,
+    detector: Detector,
     gather: GatherMap,
 ) -> GatherReader:
     if gather.payload_shape != payload_shape:
@@ -291,7 +297,8 @@ def _plan_gather(
             f"have {payload_shape}"
         )
     image_shape = (gather.index.shape[0], gather.index.shape[1])
-    box = _box(settings, image_shape, (gather.beam_y_px, gather.beam_x_px))
+    beam = gather.beam_y_px, gather.beam_x_px
+    box = _box(settings, image_shape, beam)
     index = np.full(box.shape, -1, np.intp)
     top, bottom = max(box.top, 0), min(box.bottom, image_shape[0])
     left, right = max(box.left, 0), min(box.right, image_shape[1])
@@ -306,10 +313,25 @@ def _plan_gather(
     last = int(index.max()) // cols + 1
     if mask is not None:
         unmeasured |= mask.reshape(-1)[index]
+    _mask_ice(unmeasured, settings, box, beam, detector)
     index = np.maximum(index - first * cols, 0)
     return GatherReader(
         box.shape, payload_shape, limits, np.flatnonzero(unmeasured), index, first, last
     )
+
+
+def _mask_ice(
+    unmeasured: NDArray[np.bool_],
+    settings: RegionSettings,
+    box: Box,
+    beam: tuple[float, float] | None,
+    detector: Detector,
+) -> None:
+    """Add the rings of ice to what is not measured in a region; `beam` is (y, x) in the image."""
+    if settings.ice_rings == "mask" and beam is not None:
+        rings = ice_rings(box.shape, (beam[0] - box.top, beam[1] - box.left), detector)
+        if rings is not None:
+            unmeasured |= rings
 
 
 def _box(
