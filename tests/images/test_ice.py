@@ -49,7 +49,7 @@ def test_between_the_rings_all_is_seen() -> None:
     assert rings is not None
     between = (radius_px(3.438) + radius_px(2.667)) / 2
     assert not rings[180, 120]
-    assert not rings[180, int(120 + between)]
+    assert not rings[int(180 + between), 120]
     assert not rings[: int(180 - radius_px(3.895)) + 30, :].all()
 
 
