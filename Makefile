@@ -1,7 +1,7 @@
 # make demo    see frames judged live on this machine
 # make test    lint, types, contracts between the rooms, tests
 # make docs    the reference pages, written anew from the code
-# make lock    requirements.lock anew, from pyproject.toml
+# make lock    requirements.lock anew, from pyproject.toml, which also says which torch
 # Each sets up what it needs in .venv first, from the pinned versions in requirements.lock.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -47,6 +47,6 @@ clean:
 	@touch $@
 
 .venv/installed-dev: .venv/bin/python $(INPUTS)
-	@echo "setting up .venv for development"
+	@echo "setting up .venv for development (once; about 2 GB)"
 	@$(PIP) -c requirements.lock -e '.[dev]'
 	@touch $@

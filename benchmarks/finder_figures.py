@@ -229,7 +229,9 @@ def _balanced(experiment: Experiment, counts: NDArray[np.int32]) -> NDArray[np.f
     """
     kept = counts[:, :, None] > np.arange(MOST_COUNT + 1)  # (n, settings, counts) bool
     right = [share[where] for share, where in ((kept, experiment.hit), (~kept, ~experiment.hit))]
-    return np.mean([each.mean(axis=0) for each in right if len(each)], axis=0, dtype=np.float64)
+    means = np.array([each.mean(axis=0) for each in right if len(each)], np.float64)
+    balanced: NDArray[np.float64] = means.mean(axis=0)
+    return balanced
 
 
 def _best_count(experiments: Sequence[Experiment], finder: str) -> int:

@@ -12,6 +12,9 @@ import typer
 from hitfinder import __version__
 from hitfinder.errors import HitfinderError
 
+TRAIN_EXTRA = frozenset({"torch", "onnx", "scipy", "matplotlib"})
+"""What only making and measuring models needs, and a service can do without."""
+
 app = typer.Typer(
     name="hitfinder",
     help="Online hit finder for serial crystallography: judges every frame, loses none.",
@@ -22,9 +25,13 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The models that judge.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The record of every frame's outcome.", no_args_is_help=True)
+hot_pixels_app = typer.Typer(
+    help="What was learned of the detector's pixels.", no_args_is_help=True
+)
 config_app = typer.Typer(help="The service's configuration file.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(hot_pixels_app, name="hot-pixels")
 app.add_typer(config_app, name="config")
 
 ConfigFile = Annotated[Path, typer.Argument(help="The TOML file.", metavar="CONFIG")]
@@ -32,6 +39,13 @@ Files = Annotated[
     list[Path],
     typer.Argument(help="CBF, TIFF, EDF, HDF5, NeXus, CXI, .npy, .npz files, or folders."),
 ]
+Region = Annotated[str, typer.Option(help="center (350 x 350) or whole.")]
+Threshold = Annotated[
+    float | None, typer.Option(help="Least value of a peak's pixels, in the detector's unit.")
+]
+MinSnr = Annotated[float, typer.Option(help="Least signal to noise of a peak's pixels.")]
+MinPixels = Annotated[int, typer.Option(help="Least pixels of a peak.")]
+MaxPixels = Annotated[int, typer.Option(help="Most pixels of a peak.")]
 LedgerFile = Annotated[Path, typer.Argument(help="The ledger's file.", metavar="LEDGER")]
 
 
@@ -130,6 +144,175 @@ def classify(
     raise typer.Exit(run(files, config=config, region=region, model=model, csv_path=csv))
 
 
+@app.command(epilog="Example: hitfinder peaks run12.h5 --csv peaks.csv")
+def peaks(
+    files: Files,
+    region: Region = "whole",
+    threshold: Threshold = None,
+    min_snr: MinSnr = 5.0,
+    min_pixels: MinPixels = 2,
+    max_pixels: MaxPixels = 200,
+    csv: Annotated[Path | None, typer.Option(help="Write the peaks here, one a row.")] = None,
+) -> None:
+    """Find Bragg peaks in files, in the way of peakfinder8."""
+    from hitfinder.commands.peaks import run
+
+    raise typer.Exit(
+        run(
+            files,
+            region=region,
+            threshold=threshold,
+            min_snr=min_snr,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            csv_path=csv,
+        )
+    )
+
+
+@app.command(epilog="Example: hitfinder label run12.h5 --out labels.csv")
+def label(
+    files: Files,
+    out: Annotated[Path, typer.Option(help="Write the labels to this CSV file.")],
+    hit_above: Annotated[int, typer.Option(min=0, help="A hit has more peaks than this.")] = 10,
+    miss_below: Annotated[int, typer.Option(min=1, help="A miss has fewer peaks than this.")] = 2,
+    region: Region = "center",
+    threshold: Threshold = None,
+    min_snr: MinSnr = 5.0,
+    min_pixels: MinPixels = 2,
+    max_pixels: MaxPixels = 200,
+) -> None:
+    """Label the frames of files by their number of peaks."""
+    from hitfinder.commands.label import run
+
+    raise typer.Exit(
+        run(
+            files,
+            out=out,
+            region=region,
+            threshold=threshold,
+            min_snr=min_snr,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            hit_above=hit_above,
+            miss_below=miss_below,
+        )
+    )
+
+
+@app.command(epilog="Example: hitfinder simulate runs --what paper --frames 500")
+def simulate(
+    target: Annotated[Path, typer.Argument(help="Folder for the files, one a run.")],
+    what: Annotated[
+        str, typer.Option(help="random, paper, experiments, demo, or the name of a run.")
+    ] = "random",
+    frames: Annotated[int, typer.Option(help="Frames of each run.")] = 100,
+    runs: Annotated[int, typer.Option(help="How many random runs.")] = 10,
+    seed: Annotated[int, typer.Option(help="Another seed, other frames.")] = 0,
+    whole: Annotated[
+        bool, typer.Option(help="Whole detectors, not the centred 350 x 350 pixels.")
+    ] = False,
+    processes: Annotated[int, typer.Option(help="Runs made at once.")] = 1,
+) -> None:
+    """Make diffraction frames with known truth, as HDF5."""
+    from hitfinder.commands.simulate import run
+
+    raise typer.Exit(
+        run(
+            target,
+            what=what,
+            frames=frames,
+            runs=runs,
+            seed=seed,
+            whole=whole,
+            processes=processes,
+        )
+    )
+
+
+@app.command(epilog="Example: hitfinder train hit --out models/hit")
+def train(
+    task: Annotated[str, typer.Argument(help="What the model is to tell: hit.")],
+    out: Annotated[Path, typer.Option(help="Folder for the artifact; must be new.")],
+    network: Annotated[str, typer.Option(help="hit, or li2018 to reproduce the paper.")] = "hit",
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="A labelled file or folder; again for more. Left out: simulated."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="CSV with labels for the data.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Begin with this artifact's weights.")
+    ] = None,
+    region: Region = "center",
+    runs: Annotated[
+        int | None, typer.Option(help="Simulated runs to train on; left out, 500.")
+    ] = None,
+    shots: Annotated[
+        int | None, typer.Option(help="Frames of each; left out, 40, for li2018 1500.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 1,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times through the data; left out, enough.")
+    ] = None,
+    sensitivity: Annotated[
+        float, typer.Option(help="Share of strong hits that the threshold must keep.")
+    ] = 0.95,
+    confidence: Annotated[float, typer.Option(help="With this confidence.")] = 0.95,
+    processes: Annotated[
+        int | None, typer.Option(help="Simulated runs made at once; left out, one a core.")
+    ] = None,
+) -> None:
+    """Train a model, choose its threshold, measure it, and write card and graph."""
+    from hitfinder.commands.train import Options, run
+
+    options = Options(
+        task=task,
+        network=network,
+        data=data or (),
+        labels=labels,
+        start=start,
+        region=region,
+        runs=runs,
+        shots=shots,
+        seed=seed,
+        epochs=epochs,
+        sensitivity=sensitivity,
+        confidence=confidence,
+        processes=processes,
+    )
+    raise typer.Exit(run(out, options))
+
+
+@app.command(epilog="Example: hitfinder evaluate runs --model hit --out report")
+def evaluate(
+    files: Files,
+    model: Annotated[str, typer.Option(help="Artifact folder or shipped name.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report and its pictures.")],
+    labels: Annotated[Path | None, typer.Option(help="CSV with labels for the data.")] = None,
+    region: Region = "center",
+    threshold: Annotated[float | None, typer.Option(help="In place of the card's.")] = None,
+) -> None:
+    """Measure a model on labelled files, run by run: tables, intervals, pictures."""
+    from hitfinder.commands.evaluate import run
+
+    raise typer.Exit(
+        run(files, model=model, out=out, labels=labels, region=region, threshold=threshold)
+    )
+
+
+@hot_pixels_app.command(
+    "show", epilog="Example: hitfinder hot-pixels show hot_pixels.npz --png hot_pixels.png"
+)
+def hot_pixels_show(
+    file: Annotated[Path, typer.Argument(help="The file that the service keeps.", metavar="FILE")],
+    png: Annotated[Path | None, typer.Option(help="Draw them into this file.")] = None,
+) -> None:
+    """How many hot pixels there are, and where."""
+    from hitfinder.commands.hot_pixels import show
+
+    raise typer.Exit(show(file, png))
+
+
 @models_app.command("list", epilog="Example: hitfinder models list")
 def models_list() -> None:
     """The models that hitfinder ships."""
@@ -202,6 +385,13 @@ def main() -> None:
     """Entry point."""
     try:
         app()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAIN_EXTRA:
+            raise
+        typer.echo(
+            f"hitfinder: {sys.argv[1]} needs {error.name}: pip install 'hitfinder[train]'", err=True
+        )
+        sys.exit(1)
     except HitfinderError as error:
         for line in str(error).splitlines():
             typer.echo(f"hitfinder: {line}", err=True)

@@ -114,7 +114,8 @@ def _flags(option: Any, kind: Any) -> str:
     if option.is_flag:
         return flags
     options = [one for one in typing.get_args(kind) if one is not type(None)] or [kind]
-    return f"{flags} {_VALUES[options[0]]}"
+    (value, *_) = typing.get_args(options[0]) or options  # of `list[Path] | None`, Path
+    return f"{flags} {_VALUES[value]}"
 
 
 def _help(parameter: Any) -> str:

@@ -23,6 +23,10 @@ SPOT_PX = 3.0
 """Beyond that, so much of a spot reaches out of the ring."""
 
 
+SLIVER_PX = 12
+"""Rings no further apart are one."""
+
+
 def ice_rings(
     shape: tuple[int, int], beam_px: tuple[float, float], detector: Detector
 ) -> NDArray[np.bool_] | None:
@@ -44,6 +48,10 @@ def ice_rings(
             if angle < math.pi / 2:
                 middle = math.tan(angle) * distance_mm / pixel_mm
                 reach = WIDTH * middle + SPOT_PX
-                icy[max(0, round(middle - reach)) : max(0, round(middle + reach))] = True
+                first, last = max(0, round(middle - reach)), max(0, round(middle + reach))
+                # Rings come from the inside out. What little shows between two would be all edge.
+                before = icy[max(0, first - SLIVER_PX) : first]
+                first -= int(before[::-1].argmax()) if before.any() else 0
+                icy[first:last] = True
     rings: NDArray[np.bool_] = icy[radius]
     return rings

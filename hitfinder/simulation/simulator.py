@@ -10,6 +10,7 @@ is what an observer with perfect knowledge would say, not what a peak finder fou
 A frame depends on the run and its number alone: frames can be made in any order, in any process.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -177,7 +178,7 @@ class Simulator:
         return 0.01 < share < 0.99
 
 
-def label(snr: NDArray[np.floating], artefacts: list[str]) -> Label:
+def label(snr: NDArray[np.floating], artefacts: Sequence[str]) -> Label:
     """What a frame with spots of these S/N is."""
     seen, strong = int((snr >= SEEN_SNR).sum()), int((snr >= STRONG_SNR).sum())
     names = tuple(artefacts)

@@ -4,7 +4,7 @@ Knows nothing of any model. Maps are (N, C, H, W) float32. What it does not do: 
 optimisation; the runtime does both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,12 @@ class Graph:
             self._constants[key] = name
             self._tensors.append(numpy_helper.from_array(array, name))
         return self._constants[key]
+
+    def named(self, name: str, weights: Mapping[str, NDArray[np.float32]]) -> str:
+        """The weight `name`, stored under it, so that it can be read back from the file."""
+        if name not in {tensor.name for tensor in self._tensors}:
+            self._tensors.append(numpy_helper.from_array(weights[name], name))
+        return name
 
     def ints(self, *values: int) -> str:
         """A constant int64 vector: axes, pads, starts, ends."""
@@ -107,11 +113,11 @@ class Graph:
     def model(
         self,
         name: str,
-        inputs: dict[str, Sequence[str]],
-        outputs: dict[str, Sequence[str]],
+        inputs: dict[str, Sequence[str | int]],
+        outputs: dict[str, Sequence[str | int]],
         description: str,
     ) -> ModelProto:
-        """A checked model; inputs and outputs map names to float32 shapes in words."""
+        """A checked model; inputs and outputs map names to float32 shapes, numbers or words."""
         graph = helper.make_graph(
             self._nodes,
             name,
@@ -130,5 +136,5 @@ class Graph:
         return model
 
 
-def _described(name: str, shape: Sequence[str]) -> ValueInfoProto:
+def _described(name: str, shape: Sequence[str | int]) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -16,6 +18,7 @@ from hitfinder.verdict import Outcome, Verdict
 
 COMMANDS = (
     *("serve", "replay", "demo", "watch", "classify"),
+    *("peaks", "label", "simulate", "train", "evaluate", "hot-pixels show"),
     *("models list", "models show", "models verify"),
     *("ledger show", "ledger export", "config check", "config schema"),
 )
@@ -129,6 +132,54 @@ def test_config_check_says_what_will_be_done(tmp_path: Path) -> None:
     assert "on stall backpressure" in result.output
 
 
+def test_what_is_simulated_is_labelled_and_measured(tmp_path: Path) -> None:
+    """The way of a user's own data, but for the training."""
+    runs, labels, report = tmp_path / "runs", tmp_path / "labels.csv", tmp_path / "report"
+    result = hitfinder("simulate", runs, "--what", "96", "--frames", "6", "--seed", "1")
+    assert result.exit_code == 0, result.output
+    (made,) = runs.iterdir()
+    result = hitfinder("peaks", made, "--csv", tmp_path / "peaks.csv")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "peaks.csv").read_text().startswith("file,frame,x_px,y_px,")
+    result = hitfinder("label", made, "--out", labels, "--hit-above", "5")
+    assert result.exit_code == 0, result.output
+    assert len(labels.read_text().splitlines()) == 7
+    result = hitfinder(
+        *("evaluate", made, "--model", "spotcount", "--out", report, "--labels", labels)
+    )
+    assert result.exit_code == 0, result.output
+    assert (report / "report.md").is_file()
+
+
+def without_extra(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """hitfinder where none of the extra `train` is installed."""
+    program = (
+        "import sys; from hitfinder.cli import TRAIN_EXTRA, main; "
+        "sys.modules.update(dict.fromkeys(TRAIN_EXTRA)); main()"
+    )
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_training_and_measuring_say_what_they_need(stack: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for arguments in (
+        ("peaks", stack),
+        ("label", stack, "--out", out),
+        ("evaluate", stack, "--model", "spotcount", "--out", out),
+        ("train", "hit", "--out", out),
+    ):
+        ended = without_extra(*arguments)
+        assert ended.returncode == 1
+        (line,) = ended.stderr.splitlines()
+        assert line.startswith(f"hitfinder: {arguments[0]} needs ")
+        assert line.endswith(": pip install 'hitfinder[train]'")
+
+
+def test_judging_needs_nothing_of_the_trainer(stack: Path) -> None:
+    assert "4 frames" in without_extra("classify", stack, "--region", "whole").stdout
+
+
 BAD = [
     (["serve", "{tmp}/gone.toml"], "cannot read"),
     (["config", "check", "{tmp}/bad.toml"], "is not TOML"),
@@ -146,6 +197,21 @@ BAD = [
     (["classify", "{tmp}/run.h5", "--csv", "{tmp}/no/x.csv"], "cannot write"),
     (["ledger", "export", "{tmp}/gone.sqlite", "{tmp}/no/x.csv"], "cannot write"),
     (["demo", "--json", "{tmp}"], "cannot write"),
+    (["peaks", "{tmp}/gone.h5"], "no such file"),
+    (["peaks", "{tmp}/run.h5", "--region", "round"], "--region round"),
+    (["peaks", "{tmp}/run.h5", "--min-snr", "-1"], "min_snr"),
+    (["label", "{tmp}/run.h5", "--out", "{tmp}/no/x.csv"], "cannot write"),
+    (["label", "{tmp}/run.h5", "--out", "{tmp}/x.csv", "--miss-below", "20"], "--miss-below 20"),
+    (["simulate", "{tmp}/runs", "--what", "moon"], "simulate moon: known are random"),
+    (["simulate", "{tmp}/runs", "--frames", "0"], "--frames 0"),
+    (["simulate", "{tmp}/run.h5"], "it is a file"),
+    (["train", "diffuse", "--out", "{tmp}/x"], "train diffuse: known are hit"),
+    (["train", "hit", "--out", "{tmp}"], "is there already"),
+    (["train", "hit", "--out", "{tmp}/x", "--data", "{tmp}/gone.h5"], "no such file"),
+    (["train", "hit", "--out", "{tmp}/x", "--data", "{tmp}/run.h5"], "are too few for 3 parts"),
+    (["train", "hit", "--out", "{tmp}/x", "--sensitivity", "99"], "--sensitivity 99"),
+    (["evaluate", "{tmp}/run.h5", "--model", "gone", "--out", "{tmp}/x"], "no model 'gone'"),
+    (["hot-pixels", "show", "{tmp}/gone.npz"], "gone.npz"),
     (["serve", "{tmp}/good.toml", "--summary-json", "{tmp}/no/x"], "cannot write"),
 ]
 

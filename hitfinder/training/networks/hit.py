@@ -1,0 +1,301 @@
+"""The hit network: local statistics that no gain, offset or unit can change, then a small map.
+
+    image (N, H, W) → cells of 5 x 5 pixels → contrast with their surroundings → spot map
+    → number of spots → score
+
+The first half is fixed arithmetic. Each cell gives two numbers, its brightest 3 x 3 mean and its
+brightest pixel; the two together tell a spot, which is wide, from a hot pixel. Both are compared
+with the brightest 3 x 3 means of cells two away, on opposite sides, so that slopes and lines
+cancel, in units of what noise leaves of such a comparison around. Where noise is the same, the
+brightest of it is, too; so nothing needs to be known of the detector, and gain, offset and unit
+cancel.
+
+The second half is learned: two convolutions see 5 x 5 cells and tell a spot from a track or a
+cluster; three more, on a map 5 times coarser, see some 75 pixels around and tell rings and
+edges. A cell's probability counts only above FIRM, so that a frame fifty times larger does not
+add up fifty times more doubt.
+
+`HitNet` is what is trained, `hit_graph` writes the same arithmetic as ONNX; a test holds them
+together. What it does not know: where the beam is, resolution, other frames.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import ModelProto
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
+
+from hitfinder.training.onnx_graph import Graph
+
+CELL = 5
+"""Pixels along a cell's side: a spot of up to 4 pixels fits in, and maps shrink 25 times."""
+
+BLOCK = 5
+"""Cells along the side of a block, whose sums make the surroundings."""
+
+NOTHING = -1e18
+"""Stands for no measurement: lower than any pixel, even when averaged with eight others."""
+
+MEASURED = -1e15
+"""Above it, every pixel was measured."""
+
+AWAY = 2
+"""Cells between a cell and what it is compared with: a spot on the border of two fills both."""
+
+DIRECTIONS = ((0, 2), (2, 0), (2, 2), (2, -2), (1, 2), (2, 1), (-1, 2), (2, -1))
+"""(rows, cols) to one of two opposite cells, all round."""
+
+CUT = 3.0
+"""Mean deviations from which on a cell's value is cut down before its surroundings are measured
+again: spots must not hide each other."""
+
+FLOOR = 0.02
+"""Least mean deviation, as a share of the frame's: where all is 0, nothing is infinitely clear."""
+
+ROUNDING = 1e-6
+"""Least mean deviation, as a share of the mean: finer differences are float32's own."""
+
+CLEAREST = 1e4
+"""Mean deviations beyond which nothing gets any clearer."""
+
+FIRM = 0.2
+"""Probability below which a cell adds nothing to the count."""
+
+NEAR = 8
+WIDE = 16
+"""Channels of the spot map, and of the coarser one."""
+
+_CORNERS = [(row, col) for row in range(0, CELL, 2) for col in range(0, CELL, 2)]
+"""Of the 25 pixels of a cell, 9 are tried as top left corners of 3 x 3 means: none of the others is
+more than a pixel away in either direction."""
+
+
+def _boxes() -> Tensor:
+    """(9, 1, 7, 7) kernels, each the mean of 3 x 3 pixels."""
+    kernels = torch.zeros(len(_CORNERS), 1, CELL + 2, CELL + 2)
+    for kernel, (row, col) in zip(kernels, _CORNERS, strict=True):
+        kernel[0, row : row + 3, col : col + 3] = 1 / 9
+    return kernels
+
+
+def _between_blocks() -> Tensor:
+    """(1, 1, 9, 9): weights that fall linearly from a block's centre to those of its neighbours."""
+    slope = 1 - (torch.arange(2 * BLOCK - 1) - (BLOCK - 1)).abs() / BLOCK
+    return (slope[:, None] * slope)[None, None]
+
+
+class CellStatistics(nn.Module):
+    """(N, H, W) float32, NaN = no measurement → (N, 2, h, w): the brightest mean of 3 x 3 pixels
+    whose top left corner lies in the cell, and the brightest pixel; below MEASURED where there is
+    none. h and w are the numbers of cells, rounded up to whole blocks.
+
+    At the last row and column of cells the means would reach outside, and there are none.
+    """
+
+    boxes: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("boxes", _boxes(), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """See the class."""
+        pixels = torch.where(torch.isnan(image), NOTHING, image)[:, None]
+        brightest = F.max_pool2d(pixels, CELL, ceil_mode=True)
+        means = F.conv2d(pixels, self.boxes, stride=CELL).amax(1, keepdim=True)
+        rows, cols = (-(-size // BLOCK) * BLOCK for size in brightest.shape[2:])
+        return torch.cat([_padded(each, rows, cols) for each in (means, brightest)], 1)
+
+
+def _padded(maps: Tensor, rows: int, cols: int) -> Tensor:
+    return F.pad(maps, (0, cols - maps.shape[3], 0, rows - maps.shape[2]), value=NOTHING)
+
+
+class Contrast(nn.Module):
+    """(N, 2, h, w) of `CellStatistics` → (N, 3, h, w) features without gain, offset or unit: how
+    far each statistic stands out of its surroundings, as logarithms, and 1 where that is known.
+
+    A cell is compared with the 3 x 3 means of two opposite cells AWAY from it, of eight such pairs
+    with the brightest: so slopes cancel, and lines of any of these directions. A cell that is not
+    measured stands for the brightest around it, for lines end at gaps. The unit is the mean of
+    what 3 x 3 means so leave around, taken twice, the second time with what stands out cut down.
+    """
+
+    ones: Tensor
+    weights: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("ones", torch.ones(1, 1, BLOCK, BLOCK), persistent=False)
+        self.register_buffer("weights", _between_blocks(), persistent=False)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """See the class."""
+        means = statistics[:, :1]
+        rows, cols = means.shape[2:]
+        padded = F.pad(means, (AWAY, AWAY, AWAY, AWAY), value=NOTHING)
+        near = F.max_pool2d(padded, 2 * AWAY + 1, 1, AWAY)
+        padded = torch.where(padded > MEASURED, padded, near)
+
+        def seen(row: int, col: int) -> Tensor:
+            return padded[:, :, AWAY + row :, AWAY + col :][:, :, :rows, :cols]
+
+        pairs = [seen(row, col) + seen(-row, -col) for row, col in DIRECTIONS]
+        highest = torch.stack(pairs).amax(0) / 2  # (N, 1, h, w)
+        known = (means > MEASURED) & (highest > MEASURED)
+        there = known.to(means.dtype)
+        left = torch.where(known, statistics - highest, 0.0)
+        size = left[:, :1].abs()
+        samples = self._around(there).clamp(min=1e-3)
+        unit = self._around(size) / samples
+        unit = self._around(torch.minimum(size, CUT * unit)) / samples
+        typical = unit.mean((2, 3), keepdim=True)
+        rounding = ROUNDING * highest.abs().clamp(max=-MEASURED)
+        unit = torch.maximum(unit, FLOOR * typical) + (rounding * there + 1e-25)
+        return torch.cat((torch.log1p((left / unit).clamp(0.0, CLEAREST)), there), 1)
+
+    def _around(self, maps: Tensor) -> Tensor:
+        """Weighted sums over the surroundings: over blocks of BLOCK x BLOCK cells, then linear
+        between the blocks' centres.
+        """
+        blocks = F.conv2d(maps, self.ones, stride=BLOCK)
+        return F.conv_transpose2d(blocks, self.weights, stride=BLOCK, padding=BLOCK // 2)
+
+
+class SpotMap(nn.Module):
+    """(N, 3, h, w) features → (N, h, w) logits of a spot in each cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.near1 = nn.Conv2d(3, NEAR, 3, padding=1)
+        self.near2 = nn.ConvTranspose2d(NEAR, 1, 3, padding=1)
+        self.wide1 = nn.Conv2d(NEAR, WIDE, BLOCK, stride=BLOCK)
+        self.wide2 = nn.Conv2d(WIDE, WIDE, 3, padding=1)
+        self.wide3 = nn.ConvTranspose2d(WIDE, 1, BLOCK, stride=BLOCK)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
+        near = F.relu(self.near1(features))
+        wide = F.relu(self.wide2(F.relu(self.wide1(near))))
+        # As a convolution here, which torch trains twice as fast; transposed in the graph, where
+        # one output channel costs a quarter.
+        kernel = self.near2.weight.transpose(0, 1).flip(2, 3)
+        here = F.conv2d(near, kernel, self.near2.bias, padding=1)
+        logits: Tensor = (here + self.wide3(wide))[:, 0]
+        return logits
+
+
+class HitNet(nn.Module):
+    """`image` (N, H, W) float32 → `score` (N,), `count` (N,), `spots` (N, h, w): the probability
+    that a hit is shown, the number of spots, and each cell's probability of holding one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statistics = CellStatistics()
+        self.contrast = Contrast()
+        self.map = SpotMap()
+        self.slope = nn.Parameter(torch.tensor(3.0))
+        self.middle = nn.Parameter(torch.tensor(1.8))  # ln(1 + 5): between a miss and a hit
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See the class."""
+        logits = self.map(self.contrast(self.statistics(image)))
+        spots = torch.sigmoid(logits)
+        count = self.count(spots)
+        return torch.sigmoid(self.judge(count)), count, spots
+
+    def count(self, spots: Tensor) -> Tensor:
+        """(N, h, w) probabilities → (N,) number of spots."""
+        return F.relu((spots - FIRM) / (1 - FIRM)).sum((1, 2))
+
+    def judge(self, count: Tensor) -> Tensor:
+        """(N,) number of spots → (N,) logit of a hit."""
+        return self.slope * (torch.log1p(count) - self.middle)
+
+
+def hit_graph(net: HitNet, description: str) -> ModelProto:
+    """The network as a graph: `image` → `score`, `count`, `spots`, float32, as `HitNet`."""
+    g = Graph()
+    weights = {name: value.detach().numpy() for name, value in net.state_dict().items()}
+
+    def conv(maps: str, layer: str, kind: str = "Conv", **attributes: Any) -> str:
+        weight, bias = (g.named(f"{layer}.{part}", weights) for part in ("weight", "bias"))
+        return g.op(kind, maps, weight, bias, **attributes)
+
+    # Cells: from (N, 1, H, W) to (N, 1, h, w).
+    image = g.op("Unsqueeze", "image", g.ints(1))
+    pixels = g.op("Where", g.op("IsNaN", image), NOTHING, image)
+    size = (CELL, CELL)
+    brightest = g.op("MaxPool", pixels, kernel_shape=size, strides=size, ceil_mode=1)
+    boxes = g.constant(_boxes().numpy())
+    means = g.op("ReduceMax", g.op("Conv", pixels, boxes, strides=size), g.ints(1))
+    cells = g.op("Shape", brightest, start=2)
+    whole = g.op(
+        "Mul", g.op("Div", g.op("Add", cells, g.ints(BLOCK - 1)), g.ints(BLOCK)), g.ints(BLOCK)
+    )
+    means, brightest = (
+        g.op("Pad", each, g.op("Concat", g.ints(0, 0), more, axis=0), NOTHING, g.ints(2, 3))
+        for each in (means, brightest)
+        for more in (g.op("Sub", whole, g.op("Shape", each, start=2)),)
+    )
+
+    # What each is compared with.
+    edge = g.ints(0, 0, AWAY, AWAY, 0, 0, AWAY, AWAY)
+    padded = g.op("Pad", means, edge, NOTHING)
+    size = (2 * AWAY + 1, 2 * AWAY + 1)
+    near = g.op("MaxPool", padded, kernel_shape=size, pads=(AWAY, AWAY, AWAY, AWAY))
+    padded = g.op("Where", g.op("Greater", padded, MEASURED), padded, near)
+    pairs = [
+        g.op("Add", g.shift(padded, AWAY, row, col), g.shift(padded, AWAY, -row, -col))
+        for row, col in DIRECTIONS
+    ]
+    highest = g.op("Mul", g.op("Max", *pairs), 0.5)
+    known = g.op("Greater", g.op("Min", means, highest), MEASURED)
+    there = g.number(known)
+
+    # In units of what surroundings leave.
+    ones = g.constant(np.ones((1, 1, BLOCK, BLOCK), np.float32))
+    between = g.constant(_between_blocks().numpy())
+    half = BLOCK // 2
+
+    def around(maps: str) -> str:
+        blocks = g.op("Conv", maps, ones, strides=(BLOCK, BLOCK))
+        return g.op(
+            "ConvTranspose", blocks, between, strides=(BLOCK, BLOCK), pads=(half, half, half, half)
+        )
+
+    left = g.op("Sub", g.op("Concat", means, brightest, axis=1), highest)
+    left = g.op("Where", known, left, 0.0)
+    size_left = g.op("Abs", g.op("Slice", left, g.ints(0), g.ints(1), g.ints(1)))
+    samples = g.op("Max", around(there), 1e-3)
+    unit = g.op("Div", around(size_left), samples)
+    cut = g.op("Min", size_left, g.op("Mul", unit, CUT))
+    unit = g.op("Div", around(cut), samples)
+    typical = g.op("ReduceMean", unit, g.ints(2, 3))
+    level = g.op("Min", g.op("Abs", highest), -MEASURED)
+    rounding = g.op("Add", g.op("Mul", g.op("Mul", level, there), ROUNDING), 1e-25)
+    unit = g.op("Add", g.op("Max", unit, g.op("Mul", typical, FLOOR)), rounding)
+    clear = g.op("Clip", g.op("Div", left, unit), 0.0, CLEAREST)
+    features = g.op("Concat", g.op("Log", g.op("Add", clear, 1.0)), there, axis=1)
+
+    # What was learned.
+    padding = (1, 1, 1, 1)
+    near = g.op("Relu", conv(features, "map.near1", pads=padding))
+    wide = g.op("Relu", conv(near, "map.wide1", strides=(BLOCK, BLOCK)))
+    wide = g.op("Relu", conv(wide, "map.wide2", pads=padding))
+    wide = conv(wide, "map.wide3", "ConvTranspose", strides=(BLOCK, BLOCK))
+    logits = g.op("Add", conv(near, "map.near2", "ConvTranspose", pads=padding), wide)
+    spots = g.op("Squeeze", g.op("Sigmoid", logits), g.ints(1), name="spots")
+    firm = g.op("Relu", g.op("Div", g.op("Sub", spots, FIRM), 1 - FIRM))
+    count = g.op("ReduceSum", firm, g.ints(1, 2), name="count", keepdims=0)
+    above = g.op("Sub", g.op("Log", g.op("Add", count, 1.0)), g.named("middle", weights))
+    g.op("Sigmoid", g.op("Mul", above, g.named("slope", weights)), name="score")
+    return g.model(
+        "hit",
+        {"image": ("N", "H", "W")},
+        {"score": ("N",), "count": ("N",), "spots": ("N", "rows", "cols")},
+        description,
+    )

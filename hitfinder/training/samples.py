@@ -1,0 +1,247 @@
+"""What a recipe learns from: frames as a model sees them, their labels, and their spots.
+
+Simulated runs are made in other processes, `SHOTS` frames at a time, and only what `reduce` makes
+of the images comes back: a recipe whose first layers learn nothing keeps their results instead of
+the pixels. Frames of files go through the same region code as in the live service.
+"""
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.dataset.frames import Label, Series
+from hitfinder.errors import DataFileError
+from hitfinder.evaluation.scores import read_region, run_names
+from hitfinder.frame import array_payload
+from hitfinder.images.region import RegionSettings, plan_region
+from hitfinder.peaks.finder import PeakFinder, plan_peaks
+from hitfinder.peaks.settings import PeakSettings
+from hitfinder.simulation.run import Run
+from hitfinder.simulation.simulator import Simulator, label
+
+Draw = Callable[[], Run]
+"""Gives a simulated run; drawing one takes a while, so workers do it."""
+
+Reduce = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Images (k, H, W) float32, NaN = no measurement → (k, ...) float32 that a recipe keeps."""
+
+WHOLE = RegionSettings(kind="whole")
+
+SHOTS = 50
+"""Frames of one task: some 25 MB of 350 x 350 pixels, a second or so of work."""
+
+LEARNED_FROM = 100_000
+"""Training takes a run's shots from here on; files that `hitfinder simulate` writes hold those
+from 0 on, and so no frame that anything was trained on.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Frames of one run. `inputs` (k, ...) float32 is what `Reduce` made of the images; `labels`
+    has k; `spots` k arrays (m, 2) float32 of x_px, y_px, first pixel's outer corner at 0.
+    """
+
+    run: str
+    inputs: NDArray[np.float32]
+    labels: tuple[Label, ...]
+    spots: tuple[NDArray[np.float32], ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def truths(self) -> NDArray[np.int8]:
+        """(k,) 1 for hits, 0 for misses, -1 for what lies between."""
+        codes = {"hit": 1, "miss": 0, "ambiguous": -1}
+        return np.array([codes[label.truth] for label in self.labels], np.int8)
+
+    @property
+    def strong(self) -> NDArray[np.bool_]:
+        """(k,) hits, but for those known to be weak."""
+        return np.array([is_strong(label) for label in self.labels], np.bool_)
+
+
+def is_strong(label: Label | None) -> bool:
+    """Whether a hit, but for those known to be weak."""
+    return label is not None and label.truth == "hit" and label.tier != "weak"
+
+
+Part = Literal["training", "calibration", "test"]
+
+
+class Material(Protocol):
+    """Where a recipe's frames come from. No run is in two parts."""
+
+    def load(self, part: Part, reduce: Reduce, done: Callable[[int], None]) -> list[Samples]:
+        """The part's runs, each image reduced; `done` is told of frames as they come. The same
+        frames in the same order every time. Raises DataFileError.
+        """
+        ...
+
+    def count(self, part: Part) -> int:
+        """Frames in a part."""
+        ...
+
+    def described(self) -> str:
+        """What the model is trained on, in words, for its card."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """Material that is made as it is needed: `shots` frames of each run of a part. `processes`
+    make it at once; their number changes nothing of it.
+    """
+
+    runs: Mapping[Part, Sequence[Draw]]
+    shots: Mapping[Part, int]
+    processes: int
+    words: str
+
+    def load(self, part: Part, reduce: Reduce, done: Callable[[int], None]) -> list[Samples]:
+        """See `Material`."""
+        first = LEARNED_FROM if part == "training" else 0
+        stop = first + self.shots[part]
+        tasks = [
+            (draw, start, min(start + SHOTS, stop))
+            for draw in self.runs[part]
+            for start in range(first, stop, SHOTS)
+        ]
+        pieces: dict[str, list[Samples]] = {}
+        # Fresh processes: a fork would inherit threads of torch that do not exist there. Ctrl-C
+        # reaches them too, but this process' word is enough.
+        with ProcessPoolExecutor(
+            self.processes,
+            mp_context=get_context("spawn"),
+            initializer=signal.signal,
+            initargs=(signal.SIGINT, signal.SIG_IGN),
+        ) as pool:
+            for piece in pool.map(partial(_simulate, reduce, part), tasks):
+                pieces.setdefault(piece.run, []).append(piece)
+                done(len(piece))
+        return [_joined(each) for each in pieces.values()]
+
+    def count(self, part: Part) -> int:
+        """See `Material`."""
+        return len(self.runs[part]) * self.shots[part]
+
+    def described(self) -> str:
+        """See `Material`."""
+        return self.words
+
+
+def _simulate(reduce: Reduce, part: Part, task: tuple[Draw, int, int]) -> Samples:
+    """Shots of a run. Labels for learning count what the region leaves to be seen; those that a
+    model is measured by count all.
+    """
+    draw, start, stop = task
+    run = draw()
+    simulator = Simulator(run)
+    frames = [simulator.shot(number) for number in range(start, stop)]
+    shape = frames[0].pixels.shape
+    reader = plan_region(WHOLE, shape, simulator.detector, None)
+    images = np.empty((len(frames), *shape), np.float32)
+    for image, frame in zip(images, frames, strict=True):
+        reader.read(array_payload(frame.pixels), image)
+    spots = [_seen(image, frame.spots) for image, frame in zip(images, frames, strict=True)]
+    return Samples(
+        run=run.name,
+        inputs=reduce(images),
+        labels=tuple(
+            frame.label if part == "test" else label(seen[:, 2], frame.label.artefacts)
+            for frame, seen in zip(frames, spots, strict=True)
+        ),
+        spots=tuple(seen[:, :2] for seen in spots),
+    )
+
+
+def _seen(image: NDArray[np.float32], spots: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The spots (k, 4) whose pixel was measured: rings of ice hide some."""
+    cols, rows = spots[:, :2].astype(np.intp).T
+    seen: NDArray[np.float32] = spots[np.isfinite(image[rows, cols])]
+    return seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Material from labelled files. What stands out in a hit, for our own peak finder, is taken
+    for its spots; in a miss nothing is one.
+    """
+
+    parts: Mapping[Part, Sequence[Series]]
+    region: RegionSettings
+    words: str
+
+    def load(self, part: Part, reduce: Reduce, done: Callable[[int], None]) -> list[Samples]:
+        """See `Material`. A frame that cannot be read raises DataFileError: training must not go
+        on without it in silence.
+        """
+        series = self.parts[part]
+        return [
+            self._load(one, name, reduce, done)
+            for one, name in zip(series, run_names(series), strict=True)
+        ]
+
+    def count(self, part: Part) -> int:
+        """See `Material`."""
+        return sum(len(one.frames) for one in self.parts[part])
+
+    def described(self) -> str:
+        """See `Material`."""
+        return self.words
+
+    def _load(self, one: Series, name: str, reduce: Reduce, done: Callable[[int], None]) -> Samples:
+        reader = plan_region(self.region, one.shape, one.detector, None)
+        finder = plan_peaks(reader.shape, PeakSettings())
+        image = np.empty(reader.shape, np.float32)
+        inputs, labels, spots = [], [], []
+        for ref in one.frames:
+            if ref.label is None:
+                continue
+            problem = read_region(ref, reader, image)
+            if problem is not None:
+                raise DataFileError(f"{problem}; leave the frame out of the labels")
+            inputs.append(reduce(image[np.newaxis]))
+            labels.append(ref.label)
+            spots.append(_peaks(finder, image) if ref.label.truth == "hit" else _no_spots())
+            done(1)
+        return Samples(
+            run=name, inputs=np.concatenate(inputs), labels=tuple(labels), spots=tuple(spots)
+        )
+
+
+def _peaks(finder: PeakFinder, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    peaks = finder.find(image)
+    return np.stack([peaks.col_px, peaks.row_px], axis=1).astype(np.float32)
+
+
+def _no_spots() -> NDArray[np.float32]:
+    return np.empty((0, 2), np.float32)
+
+
+def _joined(parts: Sequence[Samples]) -> Samples:
+    return Samples(
+        run=parts[0].run,
+        inputs=np.concatenate([part.inputs for part in parts]),
+        labels=tuple(label for part in parts for label in part.labels),
+        spots=tuple(each for part in parts for each in part.spots),
+    )
+
+
+def check_classes(samples: Sequence[Samples]) -> None:
+    """Raises DataFileError unless there are hits and misses to learn from."""
+    truths = np.concatenate([each.truths for each in samples])
+    for code, name in ((1, "hit"), (0, "miss")):
+        if not (truths == code).any():
+            raise DataFileError(
+                f"none of the {len(truths)} frames to train on is labelled {name}; give both hits "
+                "and misses"
+            )
