@@ -245,7 +245,7 @@ def train(
     ] = None,
     region: Region = "center",
     runs: Annotated[
-        int | None, typer.Option(help="Simulated runs to train on; left out, 500.")
+        int | None, typer.Option(help="Simulated runs to train on; left out, 700.")
     ] = None,
     shots: Annotated[
         int | None, typer.Option(help="Frames of each; left out, 40, for li2018 1500.")
@@ -256,7 +256,7 @@ def train(
     ] = None,
     sensitivity: Annotated[
         float, typer.Option(help="Share of strong hits that the threshold must keep.")
-    ] = 0.95,
+    ] = 0.93,
     confidence: Annotated[float, typer.Option(help="With this confidence.")] = 0.95,
     processes: Annotated[
         int | None, typer.Option(help="Simulated runs made at once; left out, one a core.")
@@ -321,7 +321,7 @@ def models_list() -> None:
     raise typer.Exit(list_models())
 
 
-@models_app.command("show", epilog="Example: hitfinder models show spotcount")
+@models_app.command("show", epilog="Example: hitfinder models show hit")
 def models_show(model: Annotated[str, typer.Argument(help="Folder or shipped name.")]) -> None:
     """A model's card."""
     from hitfinder.commands.models import show_model
@@ -329,7 +329,7 @@ def models_show(model: Annotated[str, typer.Argument(help="Folder or shipped nam
     raise typer.Exit(show_model(model))
 
 
-@models_app.command("verify", epilog="Example: hitfinder models verify models/spotcount")
+@models_app.command("verify", epilog="Example: hitfinder models verify models/hit")
 def models_verify(model: Annotated[str, typer.Argument(help="Folder or shipped name.")]) -> None:
     """Check a model against its card, and run it once."""
     from hitfinder.commands.models import verify_model

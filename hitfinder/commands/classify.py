@@ -41,7 +41,7 @@ def run(
     table = base.model_dump(exclude_unset=True)
     table["pressure"] = table.get("pressure", {}) | _NO_DEADLINE
     if region is not None:
-        rest = {key: base.region.model_dump()[key] for key in ("rows", "cols", "around")}
+        rest = base.region.model_dump(exclude={"kind", "top", "left"})
         table["region"] = {**rest, "kind": region}
     if model is not None:
         artifact = Path(model)

@@ -15,7 +15,8 @@ from rich.table import Table
 from hitfinder.commands.targets import check_target
 from hitfinder.dataset.frames import FrameRef, Series
 from hitfinder.dataset.series import open_series
-from hitfinder.errors import ConfigError, DataFileError, PayloadError
+from hitfinder.errors import ConfigError
+from hitfinder.evaluation.scores import read_region
 from hitfinder.images.region import RegionReader, RegionSettings, plan_region
 from hitfinder.peaks.finder import PeakFinder, Peaks, plan_peaks
 from hitfinder.peaks.settings import PeakSettings
@@ -122,15 +123,12 @@ def _search(series: Series, region: RegionSettings, settings: PeakSettings) -> I
     )
     image = np.empty(reader.shape, np.float32)
     for frame in series.frames:
-        try:
-            reader.read(frame.load(), image)
-        except DataFileError as error:
-            yield Searched(frame=frame, peaks=None, problem=str(error))
-        except PayloadError as error:
-            problem = f"{frame.path}, frame {frame.index}: {error}"
-            yield Searched(frame=frame, peaks=None, problem=problem)
-        else:
+        # A frame of which nothing was measured has no peaks, but is no miss either.
+        problem = read_region(frame, reader, image)
+        if problem is None:
             yield Searched(frame=frame, peaks=_in_image(finder, image, top, left))
+        else:
+            yield Searched(frame=frame, peaks=None, problem=problem)
 
 
 def _corner(series: Series, reader: RegionReader) -> tuple[int, int]:

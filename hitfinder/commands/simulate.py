@@ -103,6 +103,9 @@ def _written(jobs: dict[Path, Write], processes: int) -> Iterator[Path]:
     # A fork would copy the locks of this process' threads in whatever state they are.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(write): path for path, write in jobs.items()}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+        finally:  # after Ctrl-C or a full disk the pool would make all the other runs first
+            pool.shutdown(cancel_futures=True)

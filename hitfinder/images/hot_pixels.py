@@ -96,7 +96,6 @@ class HotPixels:
         self._rows = max(1, PIXELS_PER_LOOK // shape[1])
         self._row = 0
         self._band: NDArray[np.float32] | None = None
-        self._measured = 0
 
     @property
     def shares(self) -> NDArray[np.float32]:
@@ -126,7 +125,6 @@ class HotPixels:
         np.minimum(looks, LOOKS_KEPT, out=looks)
         change = (stands_out(band) - share) / np.maximum(looks, 1, dtype=np.float32)
         share += np.where(measured, change, np.float32(0))
-        self._measured += int(np.count_nonzero(measured))
         self._row += len(measured)
         if self._row < self.shape[0]:
             return False
@@ -135,12 +133,12 @@ class HotPixels:
         decides = self._passes % PASSES_EACH == 0
         if decides:
             self._decide()
-        self._measured = 0
         return decides
 
     def _decide(self) -> None:
         candidates = (self._share > ENTERS) & (self._looks >= LOOKS_FIRST)
         candidates.flat[self.hot] = self.shares > LEAVES
         count = int(np.count_nonzero(candidates))
-        self.too_many = count if count > LARGEST_SHARE * self._measured else 0
+        known = int(np.count_nonzero(self._looks >= LOOKS_FIRST))
+        self.too_many = count if count > LARGEST_SHARE * known else 0
         self.hot = np.flatnonzero(candidates) if not self.too_many else self.hot[:0]

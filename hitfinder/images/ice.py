@@ -23,6 +23,9 @@ SPOT_PX = 3.0
 """Beyond that, so much of a spot reaches out of the ring."""
 
 
+FARTHEST_PX = 1e6
+"""No detector reaches further."""
+
 SLIVER_PX = 12
 """Rings no further apart are one."""
 
@@ -38,20 +41,23 @@ def ice_rings(
     wavelength = detector.wavelength_angstrom
     if not pixel_mm or not distance_mm or not wavelength:
         return None
-    y = np.arange(shape[0], dtype=np.float32)[:, np.newaxis] + np.float32(0.5 - beam_px[0])
-    x = np.arange(shape[1], dtype=np.float32) + np.float32(0.5 - beam_px[1])
-    radius = np.hypot(y, x).astype(np.int32)  # (rows, cols), whole pixels from the beam
-    icy = np.zeros(int(radius.max()) + 1, np.bool_)  # by radius
+    spans: list[tuple[int, int]] = []  # radii [first, last) in pixels, from the inside out
     for spacing in ICE_ANGSTROM:
-        if wavelength < 2 * spacing:
-            angle = 2 * math.asin(wavelength / (2 * spacing))
-            if angle < math.pi / 2:
-                middle = math.tan(angle) * distance_mm / pixel_mm
-                reach = WIDTH * middle + SPOT_PX
-                first, last = max(0, round(middle - reach)), max(0, round(middle + reach))
-                # Rings come from the inside out. What little shows between two would be all edge.
-                before = icy[max(0, first - SLIVER_PX) : first]
-                first -= int(before[::-1].argmax()) if before.any() else 0
-                icy[first:last] = True
+        angle = 2 * math.asin(min(1.0, wavelength / (2 * spacing)))
+        middle = math.tan(angle) * distance_mm / pixel_mm if angle < math.pi / 2 else math.inf
+        if middle <= FARTHEST_PX:
+            reach = WIDTH * middle + SPOT_PX
+            first, last = max(0, round(middle - reach)), round(middle + reach)
+            # What little shows between two rings would be all edge.
+            near = bool(spans) and first - spans[-1][1] <= SLIVER_PX
+            spans.append((spans[-1][1] if near else first, last))
+    beyond = max((last for _, last in spans), default=0)
+    icy = np.zeros(beyond + 1, np.bool_)  # by radius; the last one stands for all beyond
+    for first, last in spans:
+        icy[first:last] = True
+    with np.errstate(over="ignore"):  # a beam centre may be any number
+        y = np.arange(shape[0], dtype=np.float32)[:, np.newaxis] + np.float32(0.5 - beam_px[0])
+        x = np.arange(shape[1], dtype=np.float32) + np.float32(0.5 - beam_px[1])
+        radius = np.minimum(np.hypot(y, x), np.float32(beyond)).astype(np.int32)  # (rows, cols)
     rings: NDArray[np.bool_] = icy[radius]
     return rings

@@ -156,9 +156,9 @@ class Simulator:
 
     def _inside(self, spots: Spots) -> Spots:
         rows, cols = self.maps.shape
-        return spots.take(
-            (spots.x_px >= 0) & (spots.x_px < cols) & (spots.y_px >= 0) & (spots.y_px < rows)
-        )
+        # As float32, as tables of spots have it: 349.99999 becomes 350, which is outside.
+        x, y = spots.x_px.astype(np.float32), spots.y_px.astype(np.float32)
+        return spots.take((x >= 0) & (x < cols) & (y >= 0) & (y < rows))
 
     def _dimmed(self, spots: Spots) -> Spots:
         """With what obstacles leave of them."""

@@ -277,7 +277,7 @@ def _loss(net: HitNet, of: _Set, places: Tensor) -> Tensor:
     cells = F.binary_cross_entropy_with_logits(
         logits, (targets == 1).float(), weights, reduction="none"
     ).sum((1, 2))
-    verdicts = net.judge(net.count(torch.sigmoid(logits)) * of.areas[places])
+    verdicts = net.judge(net.count(logits) * of.areas[places])
     clear = (truths >= 0).float()
     frames = F.binary_cross_entropy_with_logits(
         verdicts, (truths == 1).float(), clear, reduction="none"

@@ -208,7 +208,7 @@ class Files:
                 continue
             problem = read_region(ref, reader, image)
             if problem is not None:
-                raise DataFileError(f"{problem}; leave the frame out of the labels")
+                raise DataFileError(f"{problem}; label it ambiguous, or leave it out")
             inputs.append(reduce(image[np.newaxis]))
             labels.append(ref.label)
             spots.append(_peaks(finder, image) if ref.label.truth == "hit" else _no_spots())

@@ -127,6 +127,19 @@ def test_an_unreadable_frame_is_told_and_gets_no_label(
     assert search(file) == 1
 
 
+def test_a_frame_of_which_nothing_was_measured_is_no_miss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "run.h5", tmp_path / "labels.csv"
+    frames = np.random.default_rng(8).normal(100, 5, (3, *SHAPE)).astype(np.float32)
+    frames[1] = np.nan
+    with h5py.File(file, "w") as opened:
+        opened["entry/data/data"] = frames
+    assert write_label(file, out) == 1
+    assert [(row.frame, row.label.truth) for row in read_labels(out)] == [(0, "miss"), (2, "miss")]
+    assert f"{file}, frame 1: no pixel of the region was measured" in capsys.readouterr().err
+
+
 def test_mistakes_are_one_line(file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--region middle"):
         search(file, region="middle")

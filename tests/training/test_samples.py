@@ -133,7 +133,7 @@ def test_a_frame_that_cannot_be_read_ends_it(tmp_path: Path) -> None:
         region=RegionSettings(kind="whole"),
         words="files",
     )
-    with pytest.raises(DataFileError, match=r"frame 1: no pixel .* leave the frame out"):
+    with pytest.raises(DataFileError, match=r"frame 1: no pixel .* label it ambiguous"):
         broken.load("training", as_they_are, lambda _: None)
 
 

@@ -60,7 +60,7 @@ ROUNDING = 1e-6
 CLEAREST = 1e4
 """Mean deviations beyond which nothing gets any clearer."""
 
-FIRM = 0.2
+FIRM = 0.4
 """Probability below which a cell adds nothing to the count."""
 
 NEAR = 8
@@ -203,13 +203,16 @@ class HitNet(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         logits = self.map(self.contrast(self.statistics(image)))
-        spots = torch.sigmoid(logits)
-        count = self.count(spots)
-        return torch.sigmoid(self.judge(count)), count, spots
+        count = self.count(logits)
+        return torch.sigmoid(self.judge(count)), count, torch.sigmoid(logits)
 
-    def count(self, spots: Tensor) -> Tensor:
-        """(N, h, w) probabilities → (N,) number of spots."""
-        return F.relu((spots - FIRM) / (1 - FIRM)).sum((1, 2))
+    def count(self, logits: Tensor) -> Tensor:
+        """(N, h, w) logits → (N,) number of spots. Only the likeliest of 3 x 3 cells counts: one
+        spot may fill several.
+        """
+        firm = F.relu((torch.sigmoid(logits) - FIRM) / (1 - FIRM))
+        likeliest = logits >= F.max_pool2d(logits[:, None], 3, 1, 1)[:, 0]
+        return (firm * likeliest).sum((1, 2))
 
     def judge(self, count: Tensor) -> Tensor:
         """(N,) number of spots → (N,) logit of a hit."""
@@ -288,9 +291,12 @@ def hit_graph(net: HitNet, description: str) -> ModelProto:
     wide = g.op("Relu", conv(wide, "map.wide2", pads=padding))
     wide = conv(wide, "map.wide3", "ConvTranspose", strides=(BLOCK, BLOCK))
     logits = g.op("Add", conv(near, "map.near2", "ConvTranspose", pads=padding), wide)
-    spots = g.op("Squeeze", g.op("Sigmoid", logits), g.ints(1), name="spots")
-    firm = g.op("Relu", g.op("Div", g.op("Sub", spots, FIRM), 1 - FIRM))
-    count = g.op("ReduceSum", firm, g.ints(1, 2), name="count", keepdims=0)
+    probability = g.op("Sigmoid", logits)
+    g.op("Squeeze", probability, g.ints(1), name="spots")
+    firm = g.op("Relu", g.op("Div", g.op("Sub", probability, FIRM), 1 - FIRM))
+    highest = g.op("MaxPool", logits, kernel_shape=(3, 3), pads=padding)
+    firm = g.op("Mul", firm, g.number(g.op("GreaterOrEqual", logits, highest)))
+    count = g.op("ReduceSum", firm, g.ints(1, 2, 3), name="count", keepdims=0)
     above = g.op("Sub", g.op("Log", g.op("Add", count, 1.0)), g.named("middle", weights))
     g.op("Sigmoid", g.op("Mul", above, g.named("slope", weights)), name="score")
     return g.model(
