@@ -68,7 +68,7 @@ class DetectorSettings(Settings):
 class ModelSettings(Settings):
     """The model that judges."""
 
-    artifact: str = "spotcount"
+    artifact: str = "hit"
     """Folder with model.onnx and card.json, or the name of a model that hitfinder ships."""
     threshold: float | None = Field(default=None, ge=0.0, le=1.0)
     """Score from which a frame is a hit. None takes the one on the model's card."""

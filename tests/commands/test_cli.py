@@ -96,8 +96,33 @@ device = "cpu"
     assert "4 frames, 0 kept, 4 vetoed" in result.output
 
 
+def test_classify_keeps_the_rings_of_ice_where_the_configuration_does(
+    stack: Path, tmp_path: Path
+) -> None:
+    with h5py.File(stack, "r+") as file:  # rings over every pixel of the middle
+        detector = file.create_group("entry/instrument/detector")
+        detector["beam_center_x"] = detector["beam_center_y"] = -4850.0
+        detector["x_pixel_size"], detector["detector_distance"] = 75e-6, 0.9
+        file["entry/instrument/beam/incident_wavelength"] = 1.0
+    config = tmp_path / "hitfinder.toml"
+    text = """
+[input]
+endpoint = "tcp://127.0.0.1:1"
+protocol = "dectris-v2"
+[model]
+artifact = "spotcount"
+"""
+    counted = []
+    for ice_rings in ("keep", "mask"):
+        config.write_text(f'{text}[region]\nice_rings = "{ice_rings}"\n')
+        result = hitfinder("classify", stack, "--config", config, "--region", "whole")
+        counted.append("4 frames, 2 kept, 2 vetoed" in result.output)
+    assert counted == [True, False]
+
+
 def test_models_are_listed_shown_and_verified() -> None:
     assert "spotcount" in hitfinder("models", "list").output
+    assert "hit" in hitfinder("models", "list").output.split()
     card = json.loads(hitfinder("models", "show", "spotcount").output)
     assert card["task"] == "hit"
     result = hitfinder("models", "verify", "spotcount")
@@ -128,7 +153,7 @@ def test_config_check_says_what_will_be_done(tmp_path: Path) -> None:
     )
     result = hitfinder("config", "check", config)
     assert result.exit_code == 0, result.output
-    assert "model    spotcount" in result.output
+    assert "model    hit" in result.output
     assert "on stall backpressure" in result.output
 
 

@@ -15,7 +15,7 @@ GOOD: dict[str, Any] = {"input": {"endpoint": "tcp://d:1", "protocol": "dectris-
 def test_one_section_is_enough() -> None:
     config = checked(ServeConfig, GOOD, "x")
     assert (config.region.kind, config.region.rows, config.region.cols) == ("center", 350, 350)
-    assert config.model.artifact == "spotcount"
+    assert config.model.artifact == "hit"
     assert config.kept is None
 
 
