@@ -256,7 +256,7 @@ def train(
     ] = None,
     sensitivity: Annotated[
         float, typer.Option(help="Share of strong hits that the threshold must keep.")
-    ] = 0.93,
+    ] = 0.92,
     confidence: Annotated[float, typer.Option(help="With this confidence.")] = 0.95,
     processes: Annotated[
         int | None, typer.Option(help="Simulated runs made at once; left out, one a core.")
