@@ -126,7 +126,8 @@ def test_hot_pixels_are_learned_live_as_set_and_never_from_files(
 
 
 def test_a_threshold_may_be_set(tmp_path: Path) -> None:
-    assert judging_of(tmp_path).threshold == 0.5
+    plain = judging_of(tmp_path)
+    assert plain.threshold == plain.model.card.threshold != 0.9
     assert judging_of(tmp_path, model={"device": "cpu", "threshold": 0.9}).threshold == 0.9
 
 
@@ -143,14 +144,14 @@ def test_a_model_for_something_else_is_refused(tmp_path: Path) -> None:
     [
         ({"kind": "center"}, {"mask_file": "mask.npy"}),
         ({"kind": "center", "around": "beam"}, {}),
-        ({"kind": "whole"}, {"shape": [4, 4], "mask_file": "mask.npy"}),
+        ({"kind": "whole"}, {"shape": [40, 40], "mask_file": "mask.npy"}),
         ({"kind": "whole"}, {}),
     ],
 )
 def test_a_service_is_built_before_the_detector_has_said_anything(
     tmp_path: Path, region: dict[str, Any], detector: dict[str, Any]
 ) -> None:
-    np.save(tmp_path / "mask.npy", np.zeros((4, 4)))
+    np.save(tmp_path / "mask.npy", np.zeros((40, 40)))
     table = {
         "input": {"endpoint": f"ipc://{tmp_path}/in", "protocol": "dectris-v2"},
         "region": region,

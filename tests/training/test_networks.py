@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
+from hitfinder.inference.model_card import shipped_models
 from hitfinder.inference.onnx_model import OnnxModel
+from hitfinder.training.hit import load_weights
 from hitfinder.training.networks.hit import HitNet, hit_graph
 from hitfinder.training.networks.li2018 import SIDE, LiNet, li2018_graph
 from tests.inference.artifacts import write_artifact
@@ -175,21 +176,11 @@ def test_rows_are_normalised_each_on_its_own() -> None:
     torch.testing.assert_close(normalised.std((0, 1, 3)), torch.ones(344), atol=2e-2, rtol=0)
 
 
-class Clear(nn.Module):
-    """A spot is what stands out by some five deviations: a map that need not be learned."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, 2, h, w) to (N, h, w)."""
-        logits: Tensor = 12 * (features[:, 0] - 1.6)
-        return logits
-
-
 @pytest.fixture(scope="module")
-def clear() -> HitNet:
+def shipped() -> HitNet:
+    """The network with the weights that hitfinder ships."""
     net = HitNet().eval()
-    net.map = Clear()  # type: ignore[assignment]
-    with torch.no_grad():
-        net.slope.fill_(1.0)
+    load_weights(net, shipped_models() / "hit")
     return net
 
 
@@ -200,9 +191,8 @@ def judged(net: HitNet, *images: NDArray[np.float32]) -> tuple[NDArray[np.float3
     return score.numpy(), count.tolist()
 
 
-def test_spots_are_counted(clear: HitNet) -> None:
-    """So that the tests with this map are about something."""
-    _, counts = judged(clear, crystal((350, 350)), photons((350, 350)))
+def test_spots_are_counted(shipped: HitNet) -> None:
+    _, counts = judged(shipped, crystal((350, 350)), photons((350, 350)))
     assert 10 < counts[0] < 40
     assert counts[1] < 2
 
@@ -225,27 +215,27 @@ def rescaled(net: HitNet, gain: float, offset: float) -> tuple[Pixels, Pixels]:
     ],
 )
 def test_gain_and_offset_do_not_matter(
-    clear: HitNet, gain: float, offset: float, within: float
+    shipped: HitNet, gain: float, offset: float, within: float
 ) -> None:
-    score, expected = rescaled(clear, gain, offset)
+    score, expected = rescaled(shipped, gain, offset)
     np.testing.assert_allclose(score, expected, atol=within)
 
 
 @pytest.mark.parametrize("offset", [-100.0, 1e4])
-def test_what_float32_cannot_hold_is_no_spot(clear: HitNet, offset: float) -> None:
+def test_what_float32_cannot_hold_is_no_spot(shipped: HitNet, offset: float) -> None:
     """A gain of 1/1000 on an offset: pixels are rounded to a hundredth of their noise, or all of
     it. That may hide a hit, and must not make one.
     """
-    score, expected = rescaled(clear, 1e-3, offset)
-    assert (score <= expected + 1e-4).all()
+    score, expected = rescaled(shipped, 1e-3, offset)
+    assert (score <= expected + 1e-3).all()
 
 
-def test_noise_around_a_frame_adds_no_spots(clear: HitNet) -> None:
+def test_noise_around_a_frame_adds_no_spots(shipped: HitNet) -> None:
     """The count stays, though there is ten times as much to look at."""
     rng = np.random.default_rng(8)
     middle = poisson(with_spots(np.full((350, 350), 3.0), rng, 20, snr=30.0, width_px=1.5), rng)
     frame = rng.poisson(3.0, (1100, 1100)).astype(np.float32)
     frame[375:725, 375:725] = middle
-    (_, (alone,)), (_, (within,)) = judged(clear, middle), judged(clear, frame)
+    (_, (alone,)), (_, (within,)) = judged(shipped, middle), judged(shipped, frame)
     assert alone > 8
     assert abs(within - alone) < 2

@@ -200,7 +200,7 @@ def test_features_do_not_depend_on_company() -> None:
     images = np.random.default_rng(1).poisson(2.0, (3, 90, 120)).astype(np.float32)
     threads = torch.get_num_threads()
     together = features_of(images)
-    assert together.shape == (3, 2, 20, 25)
+    assert together.shape == (3, 3, 20, 25)
     assert torch.get_num_threads() == threads
     np.testing.assert_array_equal(together[1:2], features_of(images[1:2]))
 
