@@ -10,6 +10,8 @@ BIN := .venv/bin
 # Debian's python3 makes environments without pip unless python3-venv is there: pip outside does it.
 PIP = $$(test -e $(BIN)/pip && echo $(BIN)/python -m pip || echo $(PYTHON) -m pip --python $(BIN)/python) \
 	install --quiet --disable-pip-version-check
+# Not locked: onnxruntime's CUDA and torch's want different ones, and pip finds what suits both.
+NVIDIA := cublas cuda-nvrtc cuda-runtime cudnn-cu13 cufft curand nvjitlink
 INPUTS := pyproject.toml requirements.lock hitfinder/__init__.py
 
 .PHONY: demo test lint docs lock clean
@@ -32,6 +34,7 @@ docs: .venv/installed-dev
 lock: .venv/bin/python
 	$(PIP) uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \
+		$(foreach name,$(NVIDIA),--no-emit-package nvidia-$(name)) \
 		--no-emit-index-url --custom-compile-command "make lock" -o requirements.lock pyproject.toml
 
 clean:
