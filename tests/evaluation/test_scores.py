@@ -40,7 +40,7 @@ def test_scores_are_those_of_the_live_judge(tmp_path: Path, kind: str) -> None:
     table = {
         "input": {"endpoint": "ipc://none", "protocol": "dectris-v2"},
         "region": region,
-        "model": {"device": "cpu"},
+        "model": {"device": "cpu", "artifact": "spotcount"},
         "pressure": {"deadline_ms": 600_000.0},
     }
     judging = build_judging(checked(ServeConfig, table, "test"), tmp_path, time.monotonic_ns)

@@ -301,7 +301,7 @@ def test_readiness_and_health_are_pages(running: Bench) -> None:
     assert running.page("/healthz") == (200, "ok\n")
     assert running.page("/nothing")[0] == 404
     assert running.metric("hitfinder_ready") == 1
-    assert 'name="spotcount"' in running.page("/metrics")[1]
+    assert 'name="hit"' in running.page("/metrics")[1]
 
 
 @pytest.mark.parametrize(
