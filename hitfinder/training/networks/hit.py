@@ -51,7 +51,7 @@ CUT = 3.0
 """Mean deviations from which on a cell's value is cut down before its surroundings are measured
 again: spots must not hide each other."""
 
-FLOOR = 0.02
+FLOOR = 1e-4
 """Least mean deviation, as a share of the frame's: where all is 0, nothing is infinitely clear."""
 
 ROUNDING = 1e-6
