@@ -11,13 +11,12 @@ from rich.table import Table
 
 from hitfinder.assemble import build_judging
 from hitfinder.classify import Classified, classify
+from hitfinder.commands.regions import check_region
 from hitfinder.commands.targets import check_target
 from hitfinder.config import ServeConfig, load_config
 from hitfinder.dataset.series import open_series
-from hitfinder.errors import ConfigError
 from hitfinder.settings import checked
 
-_REGIONS = ("center", "whole")
 # A file needs no socket, but a configuration does; nobody connects to this one.
 _NO_INPUT = {"input": {"endpoint": "ipc://none", "protocol": "dectris-v2"}}
 _NO_DEADLINE = {"deadline_ms": 600_000.0}
@@ -33,8 +32,8 @@ def run(
     csv_path: Path | None,
 ) -> int:
     """Exit status 0 when every frame got a score."""
-    if region is not None and region not in _REGIONS:
-        raise ConfigError(f"--region {region}: known are {', '.join(_REGIONS)}")
+    if region is not None:
+        check_region(region)
     check_target(csv_path)
     base = checked(ServeConfig, _NO_INPUT, "defaults") if config is None else load_config(config)
     folder = Path.cwd() if config is None else config.resolve().parent

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from hitfinder.commands.regions import REGIONS, check_region
 from hitfinder.dataset.frames import Series
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ArtifactError, ConfigError, DataFileError
@@ -39,10 +40,6 @@ from hitfinder.inference.onnx_model import OnnxModel
 CURVES = "curves.csv"
 """Beside a model: how its training went."""
 
-_REGIONS = {
-    "center": RegionSettings(kind="center"),
-    "whole": RegionSettings(kind="whole"),
-}
 _WORDS = {
     "center": "the centred 350 x 350 pixels",
     "whole": "whole frames",
@@ -59,8 +56,7 @@ def run(
     threshold: float | None = None,
 ) -> int:
     """Exit status 0 when every frame got a score."""
-    if region not in _REGIONS:
-        raise ConfigError(f"--region {region}: known are {', '.join(_REGIONS)}")
+    check_region(region)
     if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise ConfigError(f"--threshold {threshold:g}: a score lies between 0 and 1")
     _make_folder(out)
@@ -70,10 +66,10 @@ def run(
         raise ArtifactError(f"{artifact} is a model for {session.card.task!r}, not for 'hit'")
     at = session.card.threshold if threshold is None else threshold
     series = _labelled(files, labels)
-    runs = _score(series, session, _REGIONS[region])
+    runs = _score(series, session, REGIONS[region])
     evaluation = evaluate(runs, at)
     plots = _plot(out, runs, evaluation, artifact)
-    plot_worst(out / "worst.png", runs, series, session, _REGIONS[region])
+    plot_worst(out / "worst.png", runs, series, session, REGIONS[region])
     report = make_report(
         session.card,
         evaluation,

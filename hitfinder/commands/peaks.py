@@ -12,17 +12,16 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from hitfinder.commands.regions import check_region
 from hitfinder.commands.targets import check_target
 from hitfinder.dataset.frames import FrameRef, Series
 from hitfinder.dataset.series import open_series
-from hitfinder.errors import ConfigError
 from hitfinder.evaluation.scores import read_region
 from hitfinder.images.region import RegionReader, RegionSettings, plan_region
 from hitfinder.peaks.finder import PeakFinder, Peaks, plan_peaks
 from hitfinder.peaks.settings import PeakSettings
 from hitfinder.settings import checked
 
-_REGIONS = ("center", "whole")
 COLUMNS = ("file", "frame", "x_px", "y_px", "intensity", "snr", "pixels")
 
 
@@ -88,8 +87,7 @@ def search_files(files: Sequence[Path], region: str, settings: PeakSettings) -> 
     """Every frame's peaks, with progress on stderr; a frame that cannot be read is told in its
     place. Raises ConfigError and DataFileError for what concerns whole files.
     """
-    if region not in _REGIONS:
-        raise ConfigError(f"--region {region}: known are {', '.join(_REGIONS)}")
+    check_region(region)
     wanted = checked(RegionSettings, {"kind": region}, "options")
     series = open_series(files)
     results: list[Searched] = []

@@ -21,11 +21,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from hitfinder.commands.regions import REGIONS
 from hitfinder.dataset.labels import apply_labels
 from hitfinder.dataset.series import open_series
 from hitfinder.dataset.split import split_runs
 from hitfinder.errors import ConfigError
-from hitfinder.images.region import RegionSettings
 from hitfinder.inference.model_card import ModelCard, find_artifact
 from hitfinder.simulation.catalog import EXPERIMENTS, PAPER_RUNS, central
 from hitfinder.simulation.random_run import random_run
@@ -35,7 +35,6 @@ from hitfinder.training.li2018 import train_li2018
 from hitfinder.training.samples import Draw, Files, Material, Part, Simulated
 
 NETWORKS = ("hit", "li2018")
-REGIONS = {"center": RegionSettings(kind="center"), "whole": RegionSettings(kind="whole")}
 
 EPOCHS = {"hit": 14, "li2018": 8}
 FILE_EPOCHS = 30
