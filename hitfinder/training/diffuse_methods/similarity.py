@@ -18,7 +18,13 @@ product of matrices. Left out: Friedel's pairs, which double the arcs at small a
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.training.diffuse.prepared import HIGHEST_S, LOWEST_S, RINGS, SECTORS, Prepared
+from hitfinder.training.diffuse_methods.prepared import (
+    HIGHEST_S,
+    LOWEST_S,
+    RINGS,
+    SECTORS,
+    Prepared,
+)
 
 TILTS_DEG = (20.0, 60.0, 100.0)
 """Beams are rarely nearly alike, at which arcs say little, or nearly opposite."""

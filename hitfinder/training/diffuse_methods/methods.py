@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hitfinder.training.diffuse.diffusion_map import embedded
-from hitfinder.training.diffuse.prepared import Prepared, joined
-from hitfinder.training.diffuse.similarity import common_line, correlation, euclidean
+from hitfinder.training.diffuse_methods.diffusion_map import embedded
+from hitfinder.training.diffuse_methods.prepared import Prepared, joined
+from hitfinder.training.diffuse_methods.similarity import common_line, correlation, euclidean
 
 Scores = NDArray[np.float64]
 
