@@ -37,7 +37,7 @@ def main() -> None:
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     train, train_labels, cost_ms = prepared(TRAIN)
-    scores: dict[str, NDArray[np.float64]] = {"train diffuse": train_labels}
+    scores: dict[str, NDArray[np.generic]] = {"train diffuse": train_labels}
     texts = []
     for title, portions, picture in (
         ("One experiment", TEST, "embedding.png"),
