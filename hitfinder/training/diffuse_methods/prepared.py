@@ -31,10 +31,10 @@ LEAST_SHARE = 0.5
 GRID = 200
 """Side of the picture; Su embeds frames in 200 x 200 x 200 points."""
 
-RINGS, SECTORS = 32, 90
-"""Of the polar picture: steps of 4 degrees, and of 1/65 per angstrom."""
+RINGS, SECTORS = 26, 90
+"""Of the polar picture: steps of 4 degrees, and of 1/60 per angstrom, a feature's usual width."""
 
-LOWEST_S, HIGHEST_S = 0.08, 0.56
+LOWEST_S, HIGHEST_S = 0.1, 0.53
 """1/d, in 1/angstrom: where the picture's rings begin and end. Nearer the beam there is no diffuse
 scattering of atoms' motions; farther there are few detectors."""
 
@@ -116,7 +116,17 @@ class Preparer:
 
     def one(self, image: Image) -> Prepared:
         """A frame (H, W) float32, NaN = no measurement."""
-        blocks = _blocks(image, self._side) / self._polarised
+        return self.laid_out(self.blocks(image))
+
+    def blocks(self, image: Image) -> Image:
+        """(rows, cols) means of blocks of a frame (H, W), spots cut down; NaN where too little was
+        measured.
+        """
+        return _blocks(image, self._side)
+
+    def laid_out(self, blocks: Image) -> Prepared:
+        """The second half of `one`."""
+        blocks = blocks / self._polarised
         measured = np.isfinite(blocks)
         counted = np.bincount(self._ring[measured], minlength=int(self._ring.max()) + 1)
         sums = np.bincount(self._ring[measured], blocks[measured], minlength=len(counted))
@@ -148,9 +158,6 @@ class Preparer:
 
 
 def _blocks(image: Image, side: int) -> Image:
-    """(rows, cols) means of blocks of an image (H, W), spots cut down; NaN where too little was
-    measured.
-    """
     rows, cols = image.shape[0] // side, image.shape[1] // side
     cut = image[: rows * side, : cols * side].reshape(rows, side, cols, side)
     pixels = cut.transpose(0, 2, 1, 3).reshape(rows, cols, side * side)  # (rows, cols, pixels)
