@@ -146,7 +146,7 @@ def test_two_cuts_agree_along_the_arcs_where_their_spheres_meet() -> None:
             first, second = lines[one, sector[0]], lines[other, sector[1]]
             agreed.append(first @ np.roll(second, RINGS))
             mistaken.append(first @ second)
-    assert np.mean(agreed) > 0.75
+    assert np.mean(agreed) > 0.7
     assert np.mean(mistaken) < 0.3
 
 

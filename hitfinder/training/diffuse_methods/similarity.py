@@ -26,9 +26,9 @@ from hitfinder.training.diffuse_methods.prepared import (
     Prepared,
 )
 
-TILTS_DEG = (15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 105.0, 120.0)
-"""Between them arcs bend by some 3 degrees more at their ends, as much as a sector is wide. Larger
-tilts bend them until they leave most detectors."""
+TILTS_DEG = (25.0, 55.0, 80.0, 100.0)
+"""From one to the next arcs bend by some 6 degrees more at their ends, about a sector. Larger tilts
+bend them until they leave most detectors."""
 
 MEASURED_SHARE = 0.6
 """An arc counts when so much of it was measured."""
