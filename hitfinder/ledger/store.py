@@ -23,7 +23,8 @@ from hitfinder.frame import SeriesStarted
 from hitfinder.ledger.counting import MAX_JUMP, Arrival, NumberSet, SeriesCount
 from hitfinder.verdict import Verdict
 
-FORMAT = 1
+FORMAT = 2
+"""2: what the second step says of hits. A file of format 1 is migrated when it is opened."""
 
 BUSY_S = 0.05
 """How long a write waits for whoever locks the file: frames wait behind it."""
@@ -40,10 +41,11 @@ MOST_RUNS = 1000
 MAX_WAITING_ROWS = 1_000_000
 """Frames held for a disk that refuses writes; then the oldest are dropped, counted."""
 
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     id INTEGER PRIMARY KEY, started_unix_ns INTEGER NOT NULL, alive_unix_ns INTEGER NOT NULL,
-    ended_unix_ns INTEGER, process INTEGER NOT NULL, host TEXT NOT NULL, model TEXT NOT NULL);
+    ended_unix_ns INTEGER, process INTEGER NOT NULL, host TEXT NOT NULL, model TEXT NOT NULL,
+    diffuse_model TEXT);
 CREATE TABLE IF NOT EXISTS series (
     id INTEGER PRIMARY KEY, session INTEGER NOT NULL REFERENCES sessions, name TEXT NOT NULL,
     unique_id TEXT, started INTEGER NOT NULL, announced INTEGER, ended TEXT,
@@ -54,14 +56,23 @@ CREATE TABLE IF NOT EXISTS series (
 CREATE TABLE IF NOT EXISTS frames (
     series INTEGER NOT NULL REFERENCES series, number INTEGER NOT NULL, arrival TEXT NOT NULL,
     outcome TEXT NOT NULL, reason TEXT, score REAL, arrival_unix_ns INTEGER NOT NULL,
-    latency_us INTEGER NOT NULL);
+    latency_us INTEGER NOT NULL, diffuse TEXT, diffuse_reason TEXT, diffuse_score REAL);
 CREATE TABLE IF NOT EXISTS events (
     session INTEGER NOT NULL REFERENCES sessions, unix_ns INTEGER NOT NULL, kind TEXT NOT NULL,
     text TEXT NOT NULL);
-PRAGMA user_version = {FORMAT};
 """
 
-_FRAME = "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE sessions ADD COLUMN diffuse_model TEXT",
+        "ALTER TABLE frames ADD COLUMN diffuse TEXT",
+        "ALTER TABLE frames ADD COLUMN diffuse_reason TEXT",
+        "ALTER TABLE frames ADD COLUMN diffuse_score REAL",
+    ),
+}
+"""From each earlier format to the next. New columns stand last, in a new file, too."""
+
+_FRAME = "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _EVENT = "INSERT INTO events VALUES (?, ?, ?, ?)"
 _SERIES = """
 INSERT INTO series (id, session, name, unique_id, started, announced, first_unix_ns, last_unix_ns)
@@ -122,9 +133,17 @@ class Crash:
 class Ledger:
     """Records outcomes. `wall_ns` gives Unix time in nanoseconds for a monotonic time."""
 
-    def __init__(self, path: Path, *, model: str, wall_ns: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        model: str,
+        wall_ns: Callable[[int], int],
+        diffuse_model: str | None = None,
+    ) -> None:
         self._path = path
         self._model = model
+        self._diffuse_model = diffuse_model
         self._wall_ns = wall_ns
         self._series: dict[str, _OpenSeries] = {}
         self._marks: list[tuple[str, tuple[object, ...]]] = []
@@ -143,7 +162,7 @@ class Ledger:
                 self._path, timeout=BUSY_S, check_same_thread=False, isolation_level=None
             )
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, FORMAT):
+            if not 0 <= version <= FORMAT:
                 raise LedgerError(
                     f"ledger {self._path} has format {version}, this hitfinder writes {FORMAT}; "
                     f"name another file"
@@ -153,11 +172,15 @@ class Ledger:
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
             crash = self._take_over(now_ns)
+            self._migrate(version)
             unix_ns = self._wall_ns(now_ns)
             cursor = self._db.execute(
-                "INSERT INTO sessions (started_unix_ns, alive_unix_ns, process, host, model) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (unix_ns, unix_ns, os.getpid(), platform.node(), self._model),
+                "INSERT INTO sessions (started_unix_ns, alive_unix_ns, process, host, model, "
+                "diffuse_model) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *(unix_ns, unix_ns, os.getpid(), platform.node()),
+                    *(self._model, self._diffuse_model),
+                ),
             )
             self._session = int(cursor.lastrowid or 0)
             last = self._db.execute("SELECT max(id) FROM series").fetchone()[0]
@@ -213,6 +236,7 @@ class Ledger:
                 verdict.score,
                 unix_ns,
                 latency_us,
+                *_diffuse_columns(verdict),
             )
         )
 
@@ -279,6 +303,19 @@ class Ledger:
     def duplicates(self) -> int:
         """Frames that came more than once, over all series of this session."""
         return self._closed_duplicates + sum(known.duplicates for known in self._series.values())
+
+    def _migrate(self, version: int) -> None:
+        """Bring a file of this format to FORMAT, all of it or nothing. 0 is a new file, whose
+        tables are today's. Nobody else writes: `_take_over` has made sure.
+        """
+        if version == FORMAT:
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        for earlier in range(version or FORMAT, FORMAT):
+            for statement in _MIGRATIONS[earlier]:
+                self._db.execute(statement)
+        self._db.execute(f"PRAGMA user_version = {FORMAT}")
+        self._db.execute("COMMIT")
 
     def _begins_anew(self, known: _OpenSeries, number: int) -> bool:
         """Protocols without a start message begin a new series by other numbers: back at the first
@@ -378,6 +415,13 @@ class Ledger:
             lost_before=count.lost,
             duplicates_before=count.duplicates,
         )
+
+
+def _diffuse_columns(verdict: Verdict) -> tuple[str | None, str | None, float | None]:
+    found = verdict.diffuse
+    if found is None:
+        return None, None, None
+    return found.diffuse.value, None if found.reason is None else found.reason.value, found.score
 
 
 def _series_row(known: _OpenSeries) -> tuple[object, ...]:

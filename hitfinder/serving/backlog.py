@@ -1,8 +1,9 @@
-"""What waits for the judge: a queue bounded in bytes and in time, whose back never blocks.
+"""What waits for a model: a queue bounded in bytes and in time, whose back never blocks.
 
 In time, because a frame that will not be judged before its deadline had better go on at once:
 a queue that is filled to its deadline makes the judge work on frames that then come too late.
-The judge says what a frame costs (`told_cost`); the queue takes what it can do in `max_wait_ns`.
+Whoever judges says what a frame costs (`told_cost`); the queue takes what it can do in
+`max_wait_ns`.
 """
 
 import threading
@@ -58,6 +59,12 @@ class Backlog:
         each refusal lowers it a little: a wrong one does not last.
         """
         self.cost_ns *= 0.98
+
+    @property
+    def load(self) -> float:
+        """How full it is, in bytes or in time, whichever is more: 1.0 takes nothing more."""
+        wait_ns = len(self._waiting) * self.cost_ns
+        return max(self.bytes / self._max_bytes, wait_ns / self._max_wait_ns)
 
     def _full(self, size: int) -> bool:
         if not self._waiting:
