@@ -1,7 +1,9 @@
 """`hitfinder serve`: run the service until it is told to stop."""
 
 import logging
+import os
 import signal
+import sys
 from pathlib import Path
 
 import msgspec
@@ -29,7 +31,13 @@ def run(config_path: Path, summary_json: Path | None) -> int:
     typer.echo(summary(totals))
     if summary_json is not None:
         summary_json.write_bytes(msgspec.json.format(msgspec.json.encode(totals)))
-    return 0 if asked_for and service.is_recorded and balances(totals) else 1
+    status = 0 if asked_for and service.is_recorded and balances(totals) else 1
+    if service.hangs:
+        # A thread that comes back from C while the interpreter ends would abort the process.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(status)
+    return status
 
 
 def balances(totals: Totals) -> bool:

@@ -73,6 +73,11 @@ class Worker:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._thread.is_alive()
+
     def problem(self) -> str | None:
         """Why this thread does not do its work, if so."""
         if self.failure is not None:
@@ -129,6 +134,11 @@ class Pipeline:
     def problems(self) -> list[str]:
         """What is wrong with the threads; empty while all is well."""
         return [problem for worker in self._workers if (problem := worker.problem()) is not None]
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a thread is still in a step, after a drain that waited for it."""
+        return any(worker.is_alive for worker in self._workers)
 
     @property
     def is_lost(self) -> bool:

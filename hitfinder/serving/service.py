@@ -157,6 +157,11 @@ class Service:
             self._http.close()
         return totals
 
+    @property
+    def hangs(self) -> bool:
+        """Whether a thread did not come back from its model, after a stop."""
+        return self._parts.pipeline.hangs
+
     def unhealthy(self) -> list[str]:
         """For /healthz."""
         return self._parts.pipeline.problems() + self._parts.publish.problems()

@@ -15,6 +15,7 @@ from hitfinder import __version__
 from hitfinder.cli import app, main
 from hitfinder.ledger.store import Ledger
 from hitfinder.verdict import Outcome, Verdict
+from tests.inference.artifacts import no_number, write_artifact
 
 COMMANDS = (
     *("serve", "replay", "demo", "watch", "classify"),
@@ -118,6 +119,34 @@ artifact = "spotcount"
         result = hitfinder("classify", stack, "--config", config, "--region", "whole")
         counted.append("4 frames, 2 kept, 2 vetoed" in result.output)
     assert counted == [True, False]
+
+
+def test_classify_runs_the_second_step(stack: Path, tmp_path: Path) -> None:
+    write_artifact(tmp_path / "second", task="diffuse", name="second")
+    target = tmp_path / "verdicts.csv"
+    arguments = ("classify", stack, "--region", "whole", "--csv", target)
+    result = hitfinder(*arguments, "--diffuse", tmp_path / "second")
+    assert result.exit_code == 0, result.output
+    with target.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["outcome"] for row in rows] == ["kept", "vetoed"] * 2
+    # The artifact's score is the first pixel, a count: 0, or a number above any threshold.
+    with h5py.File(stack) as file:
+        first = file["entry/data/data"][:, 0, 0]
+    assert [row["diffuse_score"] for row in rows[::2]] == [f"{pixel:.4f}" for pixel in first[::2]]
+    assert {row["diffuse"] for row in rows[::2]} <= {"yes", "no"}
+    assert [row["diffuse"] for row in rows[1::2]] == ["", ""]
+    assert "2 hits, " in result.output
+    assert "model second" in result.output
+
+
+def test_classify_says_when_the_second_step_fails(stack: Path, tmp_path: Path) -> None:
+    write_artifact(tmp_path / "second", no_number().SerializeToString(), task="diffuse")
+    arguments = ("classify", stack, "--region", "whole", "--diffuse", tmp_path / "second")
+    result = hitfinder(*arguments)
+    assert result.exit_code == 1
+    assert "4 frames, 2 kept, 2 vetoed" in result.output
+    assert "2 hits, 0 with diffuse scattering, 0 without, 2 without a score" in result.output
 
 
 def test_models_are_listed_shown_and_verified() -> None:
