@@ -21,6 +21,9 @@ from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome
 
 Choice = Literal["keep", "veto"]
 
+NOT_JUDGED = Outcome.KEPT
+"""What a hit comes to that the second step did not judge, for whatever reason."""
+
 _OUTCOMES: dict[Choice, Outcome] = {"keep": Outcome.KEPT, "veto": Outcome.VETOED}
 
 
@@ -53,9 +56,9 @@ def finding_of(diffuse_score: float, threshold: float) -> DiffuseFinding:
 
 def outcome_of_hit(diffuse: Diffuse, policy: PolicySettings) -> Outcome:
     """KEPT or VETOED for a hit, after the second step."""
-    choices: dict[Diffuse, Choice] = {
-        Diffuse.YES: policy.diffuse,
-        Diffuse.NO: policy.not_diffuse,
-        Diffuse.UNJUDGED: "keep",
+    outcomes = {
+        Diffuse.YES: _OUTCOMES[policy.diffuse],
+        Diffuse.NO: _OUTCOMES[policy.not_diffuse],
+        Diffuse.UNJUDGED: NOT_JUDGED,
     }
-    return _OUTCOMES[choices[diffuse]]
+    return outcomes[diffuse]

@@ -16,6 +16,7 @@ import threading
 from collections import Counter, deque
 from dataclasses import dataclass
 
+from hitfinder.cascade import NOT_JUDGED
 from hitfinder.frame import Event, Frame, Part, Passed, SeriesEnded, SeriesStarted, nbytes
 from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
 
@@ -186,7 +187,7 @@ class Line:
             else:
                 finding = DiffuseFinding(diffuse=Diffuse.UNJUDGED, reason=reason)
                 verdict = verdict_on(
-                    passage.frame, Outcome.KEPT, now_ns, score=hit.score, diffuse=finding
+                    passage.frame, NOT_JUDGED, now_ns, score=hit.score, diffuse=finding
                 )
             self.settle(passage, verdict)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from hitfinder.frame import Frame, Payload, SeriesEnded, array_payload
 from hitfinder.serving.backlog import Backlog
-from hitfinder.serving.line import InFlight, Line, LineCounts, Mark
-from hitfinder.verdict import Outcome, Reason, Verdict
+from hitfinder.serving.line import Hit, InFlight, Line, LineCounts, Mark
+from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
 
 PIXELS: Payload = array_payload(np.zeros((2, 2), np.uint16))
 
@@ -78,6 +78,62 @@ def test_the_front_is_told_as_soon_as_it_is_settled() -> None:
     waiter.join(10)
     assert seen == [True]
     assert passage.verdict is not None
+
+
+def test_a_hit_is_in_flight_until_its_second_score_and_stays_a_hit_without() -> None:
+    line = Line(100)
+    first, second = in_flight(0), in_flight(1)
+    for passage in (first, second):
+        line.enter(passage)
+        assert line.found_hit(passage, Hit(score=0.9, until_ns=5))
+    assert balanced(line.counts())
+    assert (line.counts().in_flight, line.counts().diffuse.waiting) == (2, 2)
+    line.let_go(first, Reason.DEADLINE, 6)
+    line.settle(second, judged(1, Diffuse.NO))
+    assert first.verdict is not None
+    assert (first.verdict.outcome, first.verdict.score) == (Outcome.KEPT, 0.9)
+    counts = line.counts()
+    assert (counts.kept, counts.unjudged, counts.diffuse.waiting) == (2, {}, 0)
+    assert (counts.diffuse.no, counts.diffuse.unjudged) == (1, {Reason.DEADLINE: 1})
+    # Too late: it has gone on.
+    assert not line.found_hit(first, Hit(score=0.9, until_ns=9))
+    assert line.counts().diffuse.offered == 2
+
+
+def judged(number: int, diffuse: Diffuse) -> Verdict:
+    found = DiffuseFinding(diffuse=diffuse, score=0.5)
+    return Verdict(series="1", number=number, outcome=Outcome.KEPT, score=0.9, diffuse=found)
+
+
+def test_a_front_that_waits_for_the_second_step_is_told_when_the_line_is_half_full() -> None:
+    line = Line(20)
+    passage = in_flight(0)
+    line.enter(passage)
+    line.found_hit(passage, Hit(score=0.9, until_ns=5))
+    assert line.half_full
+    assert not line.crowded
+    # It would wait 30 s for anything else.
+    seen: list[bool] = []
+    waiter = threading.Thread(target=lambda: seen.append(line.front(30) is passage), daemon=True)
+    waiter.start()
+    waiter.join(10)
+    assert seen == [True]
+
+
+@pytest.mark.parametrize(
+    ("diffuse", "score", "reason"),
+    [
+        (Diffuse.YES, None, None),
+        (Diffuse.NO, 0.1, Reason.MODEL),
+        (Diffuse.UNJUDGED, 0.1, Reason.MODEL),
+        (Diffuse.UNJUDGED, None, None),
+    ],
+)
+def test_a_finding_has_a_score_or_a_reason(
+    diffuse: Diffuse, score: float | None, reason: Reason | None
+) -> None:
+    with pytest.raises(ValueError, match=str(diffuse)):
+        DiffuseFinding(diffuse=diffuse, score=score, reason=reason)
 
 
 def test_marks_need_no_verdict_and_are_no_frames() -> None:
