@@ -82,6 +82,7 @@ class Bench:
         streams: Sequence[str] = ("kept", "vetoed", "diffuse"),
         real_time: bool = False,
         hot_pixels: Literal["off", "learn", "mask"] = "off",
+        deadline_ms: float = DEADLINE_MS,
         policy: PolicySettings | None = None,
         diffuse_bytes: int = 5_000,
     ) -> None:
@@ -94,7 +95,7 @@ class Bench:
         self.verdict_sink = FakeVerdicts()
         self.kept, self.vetoed, self.diffuse_frames = FakeStream(), FakeStream(), FakeStream()
         self.line = Line(max_bytes)
-        deadline_ns = int(DEADLINE_MS * 1e6)
+        deadline_ns = int(deadline_ms * 1e6)
         self.backlog = Backlog(judge_bytes, deadline_ns // 2)
         self.metrics = Metrics()
         self.metrics.watch_line(self.line.counts)

@@ -78,8 +78,14 @@ def test_without_a_judge_frames_go_on_as_fast_as_they_come(
 
 
 def second_step(tmp_path: Path) -> Bench:
-    policy = PolicySettings()
-    return Bench(tmp_path, max_bytes=10**6, judge_bytes=10**6, real_time=True, policy=policy)
+    return Bench(
+        tmp_path,
+        max_bytes=10**6,
+        judge_bytes=10**6,
+        real_time=True,
+        deadline_ms=PATIENCE_S * 1000,
+        policy=PolicySettings(),
+    )
 
 
 def test_both_steps_run_side_by_side(tmp_path: Path) -> None:
