@@ -47,7 +47,14 @@ def queue(bench: Bench, count: int) -> None:
         bench.source.messages.append(event.parts)
 
 
-def test_frames_flow_and_a_stop_leaves_nothing(bench: Bench) -> None:
+def test_frames_flow_and_a_stop_leaves_nothing(tmp_path: Path) -> None:
+    bench = Bench(
+        tmp_path,
+        max_bytes=10**6,
+        judge_bytes=10**6,
+        real_time=True,
+        deadline_ms=PATIENCE_S * 1000,
+    )
     pipeline = pipeline_of(bench)
     pipeline.start()
     queue(bench, 50)
