@@ -5,9 +5,10 @@
 
 The demo's series at 120 Hz (1750 x 1750 uint16, bslz4, a fifth of it hits) through the service over
 local sockets, sender and receivers included. Without `--diffuse` the hit model stands in for the
-second one: at a whole frame it takes as long as that one may, 15 ms. A miss has its outcome from the hit model alone, so its latency
-shows what the second step takes from the first; a hit has it when both have spoken; "published" is
-when a verdict leaves in its order. Exits non-zero when a frame is lost or not judged.
+second one: at a whole frame it takes as long as that one may, 15 ms. A miss has its outcome from
+the hit model alone, so its latency shows what the second step takes from the first; a hit has it
+when both have spoken; "published" is when a verdict leaves in its order. Exits non-zero when a
+frame is lost or not judged.
 """
 
 import argparse
