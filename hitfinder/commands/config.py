@@ -25,7 +25,9 @@ def check(path: Path) -> int:
         typer.echo(f"diffuse  {card.name} {card.version}, {threshold}, {model.device}")
     for name, settings in config.streams.items():
         if settings is None:
-            typer.echo(f"{name:<8} not sent on" + (" by itself" if name == "diffuse" else ""))
+            # Without a second step nothing could be sent there.
+            if name != "diffuse" or judging.second is not None:
+                typer.echo(f"{name:<8} not sent on")
         else:
             socket = f"{settings.socket} {settings.mode} {settings.endpoint}"
             typer.echo(f"{name:<8} {socket}, on stall {config.on_stall(name)}")

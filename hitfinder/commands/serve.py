@@ -60,19 +60,16 @@ def summary(totals: Totals) -> str:
         "lost upstream": totals.lost,
         "duplicates": totals.duplicates,
         "bad messages": totals.bad_messages,
-        **_second_step(totals),
     }
+    if second_step := _second_step(totals):
+        rows["diffuse"] = second_step
     return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
 
 
-def _second_step(totals: Totals) -> dict[str, int | str]:
-    """What the second step came to; nothing where there was none."""
+def _second_step(totals: Totals) -> str:
+    """What the second step came to; nothing where it was asked nothing."""
     unjudged = {reason: count for reason, count in totals.diffuse_unjudged.items() if count}
     if not (totals.diffuse or totals.not_diffuse or unjudged):
-        return {}
+        return ""
     told = ", ".join(f"{reason} {count}" for reason, count in unjudged.items())
-    return {
-        "diffuse": totals.diffuse,
-        "not diffuse": totals.not_diffuse,
-        "no 2nd score": told or 0,
-    }
+    return f"{totals.diffuse} yes, {totals.not_diffuse} no, unjudged {told or 0}"

@@ -105,6 +105,13 @@ def _summary(view: View, now_ns: int) -> RenderableType:
             f"vetoed {totals.vetoed}",
             f"unjudged {told}",
         )
+        asked = (totals.diffuse, totals.not_diffuse, *totals.diffuse_unjudged.values())
+        if any(asked):
+            table.add_row(
+                f"diffuse {totals.diffuse}",
+                f"not diffuse {totals.not_diffuse}",
+                f"hits not judged twice {sum(asked[2:])}",
+            )
         table.add_row(
             f"forwarded {totals.forwarded}",
             _alarm("dropped", totals.dropped),

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hitfinder.errors import ConfigError, LedgerError
-from hitfinder.ledger.store import FORMAT
+from hitfinder.ledger.schema import FORMAT
 
 COLUMNS = (
     *("session", "series", "unique_id", "number", "arrival", "outcome", "reason", "score"),

@@ -21,10 +21,8 @@ from pathlib import Path
 from hitfinder.errors import LedgerError
 from hitfinder.frame import SeriesStarted
 from hitfinder.ledger.counting import MAX_JUMP, Arrival, NumberSet, SeriesCount
+from hitfinder.ledger.schema import FORMAT, SCHEMA, migrate
 from hitfinder.verdict import Verdict
-
-FORMAT = 2
-"""2: what the second step says of hits. A file of format 1 is migrated when it is opened."""
 
 BUSY_S = 0.05
 """How long a write waits for whoever locks the file: frames wait behind it."""
@@ -40,37 +38,6 @@ MOST_RUNS = 1000
 
 MAX_WAITING_ROWS = 1_000_000
 """Frames held for a disk that refuses writes; then the oldest are dropped, counted."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS sessions (
-    id INTEGER PRIMARY KEY, started_unix_ns INTEGER NOT NULL, alive_unix_ns INTEGER NOT NULL,
-    ended_unix_ns INTEGER, process INTEGER NOT NULL, host TEXT NOT NULL, model TEXT NOT NULL,
-    diffuse_model TEXT);
-CREATE TABLE IF NOT EXISTS series (
-    id INTEGER PRIMARY KEY, session INTEGER NOT NULL REFERENCES sessions, name TEXT NOT NULL,
-    unique_id TEXT, started INTEGER NOT NULL, announced INTEGER, ended TEXT,
-    first_unix_ns INTEGER NOT NULL, last_unix_ns INTEGER NOT NULL,
-    received INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0,
-    lost_at_end INTEGER NOT NULL DEFAULT 0, duplicates INTEGER NOT NULL DEFAULT 0,
-    late INTEGER NOT NULL DEFAULT 0, stray INTEGER NOT NULL DEFAULT 0, runs TEXT);
-CREATE TABLE IF NOT EXISTS frames (
-    series INTEGER NOT NULL REFERENCES series, number INTEGER NOT NULL, arrival TEXT NOT NULL,
-    outcome TEXT NOT NULL, reason TEXT, score REAL, arrival_unix_ns INTEGER NOT NULL,
-    latency_us INTEGER NOT NULL, diffuse TEXT, diffuse_reason TEXT, diffuse_score REAL);
-CREATE TABLE IF NOT EXISTS events (
-    session INTEGER NOT NULL REFERENCES sessions, unix_ns INTEGER NOT NULL, kind TEXT NOT NULL,
-    text TEXT NOT NULL);
-"""
-
-_MIGRATIONS: dict[int, tuple[str, ...]] = {
-    1: (
-        "ALTER TABLE sessions ADD COLUMN diffuse_model TEXT",
-        "ALTER TABLE frames ADD COLUMN diffuse TEXT",
-        "ALTER TABLE frames ADD COLUMN diffuse_reason TEXT",
-        "ALTER TABLE frames ADD COLUMN diffuse_score REAL",
-    ),
-}
-"""From each earlier format to the next. New columns stand last, in a new file, too."""
 
 _FRAME = "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _EVENT = "INSERT INTO events VALUES (?, ?, ?, ?)"
@@ -170,9 +137,9 @@ class Ledger:
             self._db.execute("PRAGMA journal_mode = WAL")
             # A killed process loses nothing; a power cut may lose the last seconds.
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(SCHEMA)
             crash = self._take_over(now_ns)
-            self._migrate(version)
+            migrate(self._db, version)
             unix_ns = self._wall_ns(now_ns)
             cursor = self._db.execute(
                 "INSERT INTO sessions (started_unix_ns, alive_unix_ns, process, host, model, "
@@ -303,19 +270,6 @@ class Ledger:
     def duplicates(self) -> int:
         """Frames that came more than once, over all series of this session."""
         return self._closed_duplicates + sum(known.duplicates for known in self._series.values())
-
-    def _migrate(self, version: int) -> None:
-        """Bring a file of this format to FORMAT, all of it or nothing. 0 is a new file, whose
-        tables are today's. Nobody else writes: `_take_over` has made sure.
-        """
-        if version == FORMAT:
-            return
-        self._db.execute("BEGIN IMMEDIATE")
-        for earlier in range(version or FORMAT, FORMAT):
-            for statement in _MIGRATIONS[earlier]:
-                self._db.execute(statement)
-        self._db.execute(f"PRAGMA user_version = {FORMAT}")
-        self._db.execute("COMMIT")
 
     def _begins_anew(self, known: _OpenSeries, number: int) -> bool:
         """Protocols without a start message begin a new series by other numbers: back at the first

@@ -29,7 +29,9 @@ class Backlog:
         """Add at the back; False when it is full. `always` is for what is not judged but known."""
         size = nbytes(passage.parts)
         with self._changed:
-            if not always and self._full(size):
+            if always:
+                self._forget_superseded()
+            elif self._full(size):
                 self._forget_settled()
                 if self._full(size):
                     return False
@@ -79,6 +81,17 @@ class Backlog:
             self._waiting.popleft()
             if not self._waiting:
                 return
+
+    def _forget_superseded(self) -> None:
+        """A series start makes an earlier one pointless when no frame between them is unsettled;
+        or the starts of a week of series would pile up before a thread that hangs.
+        """
+        while self._waiting:
+            last = self._waiting[-1]
+            if isinstance(last, InFlight) and last.verdict is None:
+                return
+            self.bytes -= nbytes(last.parts)
+            self._waiting.pop()
 
     def __len__(self) -> int:
         return len(self._waiting)

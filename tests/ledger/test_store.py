@@ -11,7 +11,8 @@ import pytest
 from hitfinder.errors import LedgerError
 from hitfinder.frame import SeriesStarted
 from hitfinder.ledger.report import COLUMNS, export_csv, read_frames, read_report
-from hitfinder.ledger.store import _MIGRATIONS, FORMAT, Ledger
+from hitfinder.ledger.schema import FORMAT, MIGRATIONS
+from hitfinder.ledger.store import Ledger
 from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
 
 OPEN: list[Ledger] = []
@@ -237,8 +238,8 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     format_1(path)
-    statements = (*_MIGRATIONS[1], "ALTER TABLE gone ADD COLUMN x TEXT")
-    monkeypatch.setitem(_MIGRATIONS, 1, statements)
+    statements = (*MIGRATIONS[1], "ALTER TABLE gone ADD COLUMN x TEXT")
+    monkeypatch.setitem(MIGRATIONS, 1, statements)
     with pytest.raises(LedgerError, match="gone"):
         make(path).open(0)
     OPEN[-1]._db.close()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitfinder.frame import Frame, Payload, SeriesEnded, array_payload
+from hitfinder.frame import Frame, Payload, SeriesEnded, SeriesStarted, array_payload
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import Hit, InFlight, Line, LineCounts, Mark
 from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
@@ -181,6 +181,23 @@ def test_a_backlog_is_bounded_and_forgets_what_went_on_without_it() -> None:
     assert backlog.put(passages[3])
     assert backlog.take(9, 0) == [passages[1], passages[3]]
     assert backlog.bytes == 0
+
+
+def test_starts_do_not_pile_up_before_a_thread_that_hangs() -> None:
+    backlog, line = Backlog(1000, 10**9), Line(1000)
+    starts = [Mark(SeriesStarted(series=str(number), parts=(b"start",))) for number in range(3)]
+    gone, waiting = in_flight(0), in_flight(1)
+    for passage in (gone, waiting):
+        line.enter(passage)
+    backlog.put(starts[0], always=True)
+    backlog.put(gone)
+    line.let_go(gone, Reason.DEADLINE, 0)
+    backlog.put(starts[1], always=True)
+    backlog.put(waiting)
+    # The frame that waits is still to be judged with the start before it.
+    backlog.put(starts[2], always=True)
+    assert backlog.bytes == 20
+    assert backlog.take(9, 0) == [starts[1], waiting, starts[2]]
 
 
 def test_a_full_backlog_still_takes_what_it_must_know() -> None:
