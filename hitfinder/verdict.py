@@ -58,7 +58,7 @@ class DiffuseFinding:
 class Verdict:
     """One frame's judgement. `reason` is set exactly when the outcome is UNJUDGED; `score` is in
     [0, 1] and set exactly when it is not. `diffuse` is None where there is no second step, and for
-    every frame but a hit. Times are monotonic nanoseconds.
+    every frame that the hit model did not find a hit. Times are monotonic nanoseconds.
     """
 
     series: str
@@ -73,3 +73,5 @@ class Verdict:
     def __post_init__(self) -> None:
         if (self.outcome is Outcome.UNJUDGED) != (self.reason is not None):
             raise ValueError(f"{self.outcome} with reason {self.reason}")
+        if self.diffuse is not None and self.score is None:
+            raise ValueError(f"{self.diffuse} of a frame that is not known to be a hit")

@@ -136,6 +136,12 @@ def test_a_finding_has_a_score_or_a_reason(
         DiffuseFinding(diffuse=diffuse, score=score, reason=reason)
 
 
+def test_only_a_hit_has_a_finding() -> None:
+    found = DiffuseFinding(diffuse=Diffuse.NO, score=0.1)
+    with pytest.raises(ValueError, match="not known to be a hit"):
+        Verdict(series="1", number=1, outcome=Outcome.UNJUDGED, reason=Reason.MODEL, diffuse=found)
+
+
 def test_marks_need_no_verdict_and_are_no_frames() -> None:
     line = Line(100)
     mark = Mark(SeriesEnded(series="1", parts=(b"end",)))
