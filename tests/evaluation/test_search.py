@@ -19,7 +19,7 @@ from hitfinder.peaks.settings import PeakSettings
 def test_rings_lie_about_the_beam_or_the_regions_middle(
     tmp_path: Path, beam_px: tuple[float | None, float | None], nearest_px: tuple[float, float]
 ) -> None:
-    np.save(tmp_path / "run.npy", np.zeros((1, 120, 130), np.float32))
+    np.save(tmp_path / "run.npy", np.zeros((120, 130), np.float32))
     (series,) = open_series([tmp_path / "run.npy"])
     detector = Detector(beam_y_px=beam_px[0], beam_x_px=beam_px[1])
     region = RegionSettings(kind="center", rows=100, cols=100)
