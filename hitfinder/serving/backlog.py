@@ -59,6 +59,15 @@ class Backlog:
         """
         self.cost_ns *= 0.98
 
+    @property
+    def fill(self) -> float:
+        """How near it is to refusing a frame, 0 to 1, in bytes or in time."""
+        waiting = len(self._waiting)
+        if not waiting:
+            return 0.0
+        in_time = (waiting + 1) * self.cost_ns / self._max_wait_ns
+        return min(1.0, max(self.bytes / self._max_bytes, in_time))
+
     def _full(self, size: int) -> bool:
         if not self._waiting:
             return False

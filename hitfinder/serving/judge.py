@@ -88,6 +88,10 @@ class Judge:
         self._clock = clock
         self._reports = reports
         self._hot_pixels = hot_pixels
+        self._stage_seconds = {
+            stage: metrics.stage_seconds.labels(stage)
+            for stage in ("queue", "read_region", "score")
+        }
         self._log = Occasionally(logging.getLogger("hitfinder.judge"))
         self._detector = Detector()
         self._reader: RegionReader
@@ -171,7 +175,7 @@ class Judge:
             self._backlog.doubt_cost()
             self._let_go(passage, Reason.DEADLINE)
             return
-        self._metrics.stage_seconds.labels("queue").observe(waited_ns / 1e9)
+        self._stage_seconds["queue"].observe(waited_ns / 1e9)
         self._batcher.add(passage, now_ns)
 
     def _is_ready_for(self, payload_shape: tuple[int, ...]) -> bool:
@@ -202,13 +206,14 @@ class Judge:
         self._buffer[len(ready) : size] = 0
         scores = self._score(self._buffer[:size])
         scored_ns = self._clock()
-        self._metrics.stage_seconds.labels("read_region").observe((read_ns - started_ns) / 1e9)
-        self._metrics.stage_seconds.labels("score").observe((scored_ns - read_ns) / 1e9)
+        self._stage_seconds["read_region"].observe((read_ns - started_ns) / 1e9)
+        self._stage_seconds["score"].observe((scored_ns - read_ns) / 1e9)
         self._metrics.batch_size.observe(len(ready))
         self._backlog.told_cost((scored_ns - started_ns) / len(batch))
         for passage, score in zip(ready, scores[: len(ready)].tolist(), strict=True):
-            if np.isfinite(score):
+            if math.isfinite(score):
                 self._settle(passage, score)
+                self._metrics.score.observe(score)
             else:
                 self._log.warning("score", "the model gave a score that is no number", scored_ns)
                 self._let_go(passage, Reason.MODEL)
