@@ -87,6 +87,11 @@ def build_judging(
     backlog = Backlog(config.pressure.max_judge_queue_bytes, deadline_ns // 2)
     metrics = Metrics()
     metrics.watch_line(line.counts)
+    metrics.threshold.set(threshold)
+    metrics.deadline_seconds.set(config.pressure.deadline_ms / 1000)
+    metrics.judge_queue_bytes.set_function(lambda: backlog.bytes)
+    metrics.queue_fill.labels("line").set_function(lambda: line.fill)
+    metrics.queue_fill.labels("judge").set_function(lambda: backlog.fill)
     reports = Reports(clock)
     plan = _plan(config.region, config.detector, folder)
     hot_pixels = None
@@ -132,11 +137,6 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
     judging = build_judging(config, folder, clock, learns=True)
     line, metrics, reports, model = judging.line, judging.metrics, judging.reports, judging.model
     _tell_model(metrics, reports, model)
-    metrics.threshold.set(judging.threshold)
-    metrics.deadline_seconds.set(config.pressure.deadline_ms / 1000)
-    metrics.judge_queue_bytes.set_function(lambda: judging.backlog.bytes)
-    metrics.queue_fill.labels("line").set_function(lambda: line.fill)
-    metrics.queue_fill.labels("judge").set_function(lambda: judging.backlog.fill)
     context = new_context()
     source = Receiver(config.input, context)
     outlets = _outlets(config, folder, context)
