@@ -35,7 +35,10 @@ def mean(metric: str) -> str:
 
 def made() -> Dashboard:
     """The dashboard."""
-    return _record(_scores(_queues(_stages(_stream(board("Expert", "hitfinder-expert", hours=1))))))
+    onto = board("Expert", "hitfinder-expert", hours=1)
+    for add in (_stream, _stages, _queues, _scores, _second_step, _record):
+        onto = add(onto)
+    return onto
 
 
 def _stream(onto: Dashboard) -> Dashboard:
@@ -194,6 +197,43 @@ def _scores(onto: Dashboard) -> Dashboard:
                 decimals=3,
                 graph=False,
                 about="Score from which a frame is kept.",
+            )
+        )
+    )
+
+
+def _second_step(onto: Dashboard) -> Dashboard:
+    return (
+        onto.with_row(Row("Second step: diffuse scattering"))
+        .with_panel(
+            lines(
+                "Hits/s by what is found",
+                Query(expr=rate("hitfinder_diffuse_frames_settled_total"), legend="{{diffuse}}"),
+                width=THIRD,
+                stacked=True,
+                about="All zero without a section [diffuse].",
+            )
+        )
+        .with_panel(
+            lines(
+                "Without a diffuse score/s, by reason",
+                Query(expr=rate("hitfinder_diffuse_frames_unjudged_total"), legend="{{reason}}"),
+                Query(expr=rate("hitfinder_diffuse_model_errors_total"), legend="model errors"),
+                width=THIRD,
+            )
+        )
+        .with_panel(
+            lines(
+                "Hits waiting",
+                Query(expr=of("hitfinder_diffuse_frames_waiting")),
+                width=SIXTH,
+            )
+        )
+        .with_panel(
+            heat(
+                "Diffuse scores",
+                Query(expr=buckets("hitfinder_diffuse_score", "5m"), legend="{{le}}"),
+                width=SIXTH,
             )
         )
     )

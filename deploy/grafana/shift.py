@@ -13,6 +13,9 @@ FIRING = (
     ' or on () label_replace(vector(0), "alertname", "no alerts", "", "")'
 )
 
+# The second step's name is empty where there is none.
+MODELS = of("hitfinder_model_info") + " or " + of("hitfinder_diffuse_model_info", 'name!=""')
+
 
 def made() -> Dashboard:
     """The dashboard."""
@@ -112,8 +115,8 @@ def _wrong(onto: Dashboard) -> Dashboard:
         )
         .with_panel(
             number(
-                "Model",
-                Query(expr=of("hitfinder_model_info"), legend="{{name}} {{version}}"),
+                "Models",
+                Query(expr=MODELS, legend="{{name}} {{version}}"),
                 width=4,
                 steps=PLAIN,
                 name_only=True,

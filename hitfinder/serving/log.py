@@ -131,6 +131,8 @@ class Lines(logging.Handler):
     def close(self) -> None:
         """Write what waits, for CLOSE_S at most."""
         super().close()
+        if self._ends:
+            return
         self._ends = True
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)

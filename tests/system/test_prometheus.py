@@ -116,7 +116,7 @@ def test_every_rule_evaluates(watched: Watched) -> None:
             "every rule has been evaluated",
         )
     rules = watched.prometheus.rules()
-    assert len(rules) == 27
+    assert len(rules) == 28
     assert [rule for rule in rules if rule.get("lastError")] == []
 
 
