@@ -1,6 +1,6 @@
 # make demo    see frames judged live on this machine
 # make test    lint, types, contracts between the rooms, tests
-# make docs    the reference pages, written anew from the code
+# make docs    the reference pages and the dashboards, written anew from the code
 # make lock    requirements.lock anew, from pyproject.toml, which also says which torch
 # Each sets up what it needs in .venv first, from the pinned versions in requirements.lock.
 
@@ -30,6 +30,7 @@ lint: .venv/installed-dev
 
 docs: .venv/installed-dev
 	$(BIN)/python -m hitfinder.commands.reference docs/reference
+	$(BIN)/python -m deploy.grafana
 
 lock: .venv/bin/python
 	$(PIP) uv

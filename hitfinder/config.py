@@ -133,6 +133,9 @@ class LogSettings(Settings):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lines below this level are left out."""
+    format: Literal["auto", "json", "text"] = "auto"
+    """"json" is one JSON object a line, "text" a line for a person; "auto" is text on a terminal,
+    else JSON."""
 
 
 class ServeConfig(Settings):
