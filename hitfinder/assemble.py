@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hitfinder import __version__
 from hitfinder.config import DetectorSettings, InputSettings, ServeConfig
 from hitfinder.errors import ArtifactError, ConfigError, DataFileError
 from hitfinder.frame import Detector
@@ -19,6 +21,11 @@ from hitfinder.images.region import RegionReader, RegionSettings, plan_region
 from hitfinder.inference.model_card import find_artifact
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.ledger.store import Ledger
+from hitfinder.monitor.gallery import Gallery
+from hitfinder.monitor.powder import Powder
+from hitfinder.monitor.snapshot import Source
+from hitfinder.monitor.viewer import Viewer
+from hitfinder.monitor.watch import Watch
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.http import HttpServer
@@ -29,14 +36,19 @@ from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.pipeline import Pipeline
 from hitfinder.serving.publish import JudgedBy, Publish
 from hitfinder.serving.reports import Reports
+from hitfinder.serving.samples import Samples
 from hitfinder.serving.service import Parts, Service
 from hitfinder.serving.streams import Streams
 from hitfinder.transport.outlet import Outlet
-from hitfinder.transport.settings import SenderSettings
+from hitfinder.transport.settings import ReceiverSettings, SenderSettings
 from hitfinder.transport.sockets import Context, Receiver, Sender, new_context
 from hitfinder.transport.spill import Spill
+from hitfinder.verdict import Outcome
 from hitfinder.wire import PROTOCOLS
 from hitfinder.wire.protocol import Decoder
+
+if TYPE_CHECKING:
+    from hitfinder.monitor.web import Server
 
 NS_PER_MS = 1_000_000
 
@@ -136,6 +148,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
     source = Receiver(config.input, context)
     outlets = _outlets(config, folder, context)
     verdicts = _verdict_sender(config, context)
+    samples = _samples(config, context)
     started_unix_ns = time.time_ns() - clock()
     ledger = Ledger(
         folder / config.ledger.path,
@@ -162,6 +175,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
         metrics=metrics,
         clock=clock,
         reports=reports,
+        samples=samples,
     )
     return Service(
         Parts(
@@ -175,13 +189,76 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
             metrics=metrics,
             hot_pixels=judging.hot_pixels,
             source=source,
-            outputs=[*outlets.values(), *([] if verdicts is None else [verdicts])],
+            outputs=[*outlets.values(), *(one for one in (verdicts, samples) if one is not None)],
             region_shape=_region_shape(config, judging.plan),
             drain_timeout_s=config.pressure.drain_timeout_ms / 1000,
             clock=clock,
             http=lambda service: _http(config, metrics, service),
             close_sockets=context.destroy,
         )
+    )
+
+
+def build_monitor(config: ServeConfig, folder: Path, port: int | None) -> "tuple[Watch, Server]":
+    """The live page of a service with this configuration, not started yet; `port` in place of the
+    configuration's. Raises ConfigError, ArtifactError.
+    """
+    # Only here: a service needs no web stack.
+    from hitfinder.monitor.access import read_token
+    from hitfinder.monitor.web import Server
+
+    settings = config.monitor
+    if config.verdicts.endpoint is None:
+        raise ConfigError('verdicts.endpoint is "off", and without verdicts there is no live page')
+    token = None if settings.token_file is None else read_token(folder / settings.token_file)
+    verdicts = _seen_from(config.verdicts.endpoint, settings.service_host)
+    samples = None
+    if config.samples is not None:
+        samples = _seen_from(config.samples.endpoint, settings.service_host)
+    # Never the GPU, which is the service's.
+    model = OnnxModel.load(find_artifact(config.model.artifact, folder), device="cpu")
+    gallery, powder, context = Gallery(settings.buffer_bytes), Powder(), new_context()
+    started_unix_ns = time.time_ns() - time.monotonic_ns()
+    watch = Watch(
+        verdicts=Receiver(_subscriber(verdicts, high_water_mark=10_000), context),
+        samples=None if samples is None else Receiver(_subscriber(samples, 2), context),
+        viewer=Viewer(
+            decoder=_decoder(config.input),
+            plan=_plan(config.region, config.detector, folder),
+            override=_overrider(config.detector, folder),
+            model=model,
+            gallery=gallery,
+            powder=powder,
+        ),
+        gallery=gallery,
+        powder=powder,
+        source=Source(
+            verdicts=verdicts,
+            samples=samples,
+            model=model.card.name,
+            model_version=model.card.version,
+            model_sha256=model.card.onnx_sha256,
+            task=model.card.task,
+            deadline_ms=config.pressure.deadline_ms,
+            version=__version__,
+        ),
+        clock=time.monotonic_ns,
+        wall_ns=lambda now_ns: started_unix_ns + now_ns,
+    )
+    page_port = settings.port if port is None else port
+    return watch, Server(watch, host=settings.host, port=page_port, token=token)
+
+
+def _seen_from(endpoint: str, service_host: str) -> str:
+    """Where to connect to what the service binds."""
+    for anywhere in ("*", "0.0.0.0", "[::]"):  # noqa: S104  read, not bound
+        endpoint = endpoint.replace(f"tcp://{anywhere}:", f"tcp://{service_host}:")
+    return endpoint
+
+
+def _subscriber(endpoint: str, high_water_mark: int) -> ReceiverSettings:
+    return ReceiverSettings(
+        endpoint=endpoint, socket="sub", high_water_mark=high_water_mark, max_message_bytes=2**33
     )
 
 
@@ -261,6 +338,17 @@ def _verdict_sender(config: ServeConfig, context: Context) -> Sender | None:
         endpoint=settings.endpoint, socket="pub", high_water_mark=settings.high_water_mark
     )
     return Sender(sender, context)
+
+
+def _samples(config: ServeConfig, context: Context) -> Samples | None:
+    settings = config.samples
+    if settings is None:
+        return None
+    sender = SenderSettings(
+        endpoint=settings.endpoint, socket="pub", high_water_mark=settings.high_water_mark
+    )
+    per_s = {Outcome.KEPT: settings.kept_per_s, Outcome.VETOED: settings.vetoed_per_s}
+    return Samples(Sender(sender, context), per_s)
 
 
 def _http(config: ServeConfig, metrics: Metrics, service: Service) -> HttpServer | None:
