@@ -28,6 +28,7 @@ from hitfinder.serving.line import Line
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.publish import JudgedBy, Publish
 from hitfinder.serving.reports import Reports
+from hitfinder.serving.samples import Samples
 from hitfinder.serving.streams import Streams
 from hitfinder.testing.fakes import (
     FakeClock,
@@ -78,6 +79,7 @@ class Bench:
         streams: Sequence[str] = ("kept", "vetoed"),
         real_time: bool = False,
         hot_pixels: Literal["off", "learn", "mask"] = "off",
+        samples: Samples | None = None,
     ) -> None:
         self.clock = FakeClock()
         clock = time.monotonic_ns if real_time else self.clock
@@ -147,6 +149,7 @@ class Bench:
             metrics=self.metrics,
             clock=clock,
             reports=self.reports,
+            samples=samples,
         )
 
     def let_die(self) -> None:
