@@ -30,14 +30,13 @@ ENOUGH = 20
 UNJUDGED_SHARE = 0.01
 
 MINUTE_S = 60
-ENOUGH_FOR_RATE = 500
-"""Judged frames before a change of the hit rate means anything."""
+HOUR_S = 3600
 
-COLLAPSED = 0.2
-"""Of the rate of the hour before."""
+FELL = 0.25
+"""A rate that is less than this share of what it was the hour before is told."""
 
-SATURATED = 0.95
-"""Hardly any run has so many hits, and a veto that keeps so much saves nothing."""
+EXPECTED = 20
+"""Hits, or misses, that a minute would have as before; with fewer, chance may do it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +51,11 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
-    """What the rules look at."""
+    """What the rules look at. `series_ended` is False where nobody tells."""
 
     board: Board
     deadline_ms: float
+    series_ended: bool
     now_ns: int
 
 
@@ -75,8 +75,10 @@ def service_down(now: Now) -> str | None:
 
 
 def no_frames_arriving(now: Now) -> str | None:
-    """Heartbeats, but no frames."""
-    if service_down(now) or now.now_ns - now.board.arrived_ns <= STARVED_NS:
+    """Heartbeats, but no frames, in the middle of a series."""
+    if service_down(now) or now.series_ended or not now.board.history.last(HOUR_S).frames:
+        return None
+    if now.now_ns - now.board.arrived_ns <= STARVED_NS:
         return None
     return "The service lives, but no frame arrives. Is the detector armed, and its stream on?"
 
@@ -115,11 +117,9 @@ def latency_over_deadline(now: Now) -> str | None:
 
 
 def hit_rate_collapsed(now: Now) -> str | None:
-    """Far fewer hits than before."""
+    """Far fewer hits than in the hour before."""
     recent, before = now.board.history.last(MINUTE_S), now.board.history.before(MINUTE_S)
-    if min(recent.judged, before.judged) < ENOUGH_FOR_RATE or not before.kept:
-        return None
-    if recent.kept / recent.judged >= COLLAPSED * before.kept / before.judged:
+    if not _fell(recent.kept, recent.judged, before.kept, before.judged):
         return None
     return (
         f"The hit rate fell from {before.kept / before.judged:.1%} to "
@@ -128,14 +128,23 @@ def hit_rate_collapsed(now: Now) -> str | None:
 
 
 def hit_rate_saturated(now: Now) -> str | None:
-    """Nearly everything is a hit."""
-    recent = now.board.history.last(MINUTE_S)
-    if recent.judged < ENOUGH_FOR_RATE or recent.kept < SATURATED * recent.judged:
+    """Far fewer misses than in the hour before."""
+    recent, before = now.board.history.last(MINUTE_S), now.board.history.before(MINUTE_S)
+    if not _fell(recent.vetoed, recent.judged, before.vetoed, before.judged):
         return None
     return (
-        f"{recent.kept / recent.judged:.0%} of the frames count as hits. Look at some: salt, ice "
-        "or a wrong mask can do that."
+        f"The hit rate rose from {before.kept / before.judged:.1%} to "
+        f"{recent.kept / recent.judged:.1%}. Look at some hits: salt, ice or a wrong mask can do "
+        "that."
     )
+
+
+def _fell(part: int, whole: int, part_before: int, whole_before: int) -> bool:
+    """Whether a share fell, by more than chance has it."""
+    if not whole or not whole_before:
+        return False
+    expected = whole * part_before / whole_before
+    return expected > EXPECTED and part < FELL * expected
 
 
 def forwarded_frames_dropped(now: Now) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import BadMessageError, HitfinderError, PayloadError
-from hitfinder.frame import Detector, Frame, Part, SeriesStarted
+from hitfinder.frame import Detector, Frame, Part, SeriesEnded, SeriesStarted
 from hitfinder.images.region import RegionReader
 from hitfinder.monitor.gallery import Gallery, Picture, SpotMap
 from hitfinder.monitor.powder import Powder
@@ -19,7 +19,7 @@ from hitfinder.monitor.raster import raster
 from hitfinder.monitor.rings import View, view_of
 from hitfinder.verdict import Outcome
 from hitfinder.wire.protocol import Decoder
-from hitfinder.wire.samples import Opening, split
+from hitfinder.wire.samples import SeriesMark, split
 from hitfinder.wire.verdicts import VerdictMessage
 
 
@@ -57,6 +57,8 @@ class Viewer:
         self._model = model
         self._gallery = gallery
         self._powder = powder
+        self.ended = False
+        """Whether the last series is known to be over."""
         self._detector = Detector()
         self._planned: tuple[tuple[int, ...], RegionReader, View] | None = None
 
@@ -64,10 +66,13 @@ class Viewer:
         """Take one message in. Raises BadMessageError for one that is no sample."""
         head, parts = split(message)
         event = self._decoder.decode(parts, now_ns)
-        if isinstance(head, Opening):
+        if isinstance(head, SeriesMark):
             if isinstance(event, SeriesStarted):
                 self._detector, self._planned = event.detector, None
+                self.ended = False
+            self.ended = self.ended or isinstance(event, SeriesEnded)
         elif isinstance(event, Frame):
+            self.ended = False
             self._gallery.add(self._picture(head, event, now_ns))
         else:
             raise BadMessageError("type", "a sample without a frame")

@@ -152,8 +152,14 @@ class Watch:
     def _judge(self, now_ns: int) -> None:
         self._judged_ns = now_ns
         self._board.history.advance(now_ns)
-        deadline_ms = self._source.deadline_ms
-        self._alerts.judge(Now(board=self._board, deadline_ms=deadline_ms, now_ns=now_ns))
+        self._alerts.judge(
+            Now(
+                board=self._board,
+                deadline_ms=self._source.deadline_ms,
+                series_ended=self._viewer.ended,
+                now_ns=now_ns,
+            )
+        )
 
     def _see(self, message: tuple[Part, ...], now_ns: int) -> None:
         self._viewer.take(message, now_ns)

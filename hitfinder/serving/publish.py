@@ -181,7 +181,7 @@ class Publish:
             self._logger.info("series %s starts, %s frames announced", event.series, announced)
         elif isinstance(event, SeriesEnded):
             self._end_series(event.series)
-        if self._samples is not None and not isinstance(event, SeriesEnded):
+        if self._samples is not None:
             self._samples.mark(event, self._clock())
         # Marks and unknown messages complete every stream.
         self._streams.owe(self._streams.names)

@@ -8,9 +8,9 @@ What this file does not know: pixels.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from hitfinder.frame import Part, Passed, SeriesStarted
+from hitfinder.frame import Part, Passed, SeriesEnded, SeriesStarted
 from hitfinder.verdict import Outcome
-from hitfinder.wire.samples import OPENING
+from hitfinder.wire.samples import MARK
 
 AGAIN_NS = 10_000_000_000
 """How often the running series' opening is repeated."""
@@ -59,14 +59,18 @@ class Samples:
         del linger_ms
         self._sink.close(0)
 
-    def mark(self, event: SeriesStarted | Passed, now_ns: int) -> None:
-        """Take in what is no frame: a start, or half a header that comes before it."""
+    def mark(self, event: SeriesStarted | SeriesEnded | Passed, now_ns: int) -> None:
+        """Take in what is no frame: a start, half a header that comes before it, or an end."""
+        header, self._header = self._header, None
         if isinstance(event, Passed):
             self._header = event.parts if event.kind == "header" else None
-            return
-        self._opening = [event.parts] if self._header is None else [self._header, event.parts]
-        self._header = None
-        self._send_opening(now_ns)
+        elif isinstance(event, SeriesEnded):
+            # From here on it is of no use to whoever joins.
+            self._opening = []
+            self._sink.offer((MARK, *event.parts))
+        else:
+            self._opening = [event.parts] if header is None else [header, event.parts]
+            self._send_opening(now_ns)
 
     def frame(
         self, outcome: Outcome, chance: float, verdict: bytes, parts: tuple[Part, ...], now_ns: int
@@ -92,4 +96,4 @@ class Samples:
     def _send_opening(self, now_ns: int) -> None:
         self._again_ns = now_ns + AGAIN_NS
         for parts in self._opening:
-            self._sink.offer((OPENING, *parts))
+            self._sink.offer((MARK, *parts))

@@ -21,6 +21,7 @@ class Shift:
         self.second = 0
         self.sequence = 0
         self.received = 0
+        self.ended = False
         self.others = {"lost": 0, "dropped": 0}
 
     def go(
@@ -46,7 +47,14 @@ class Shift:
             if beats:
                 self.board.add(beat(self.sequence, self.received, **self.others), now_ns)
             self.board.history.advance(now_ns)
-            self.alerts.judge(Now(board=self.board, deadline_ms=DEADLINE_MS, now_ns=now_ns))
+            self.alerts.judge(
+                Now(
+                    board=self.board,
+                    deadline_ms=DEADLINE_MS,
+                    series_ended=self.ended,
+                    now_ns=now_ns,
+                )
+            )
 
     def silent(self, seconds: int) -> None:
         self.go(seconds, kept=0, vetoed=0, beats=False)
@@ -113,6 +121,28 @@ def test_a_service_that_was_never_heard_is_down() -> None:
     assert shift.lasting == ["ServiceDown"]
 
 
+def test_silence_between_series_is_no_trouble() -> None:
+    shift = Shift()
+    shift.idle(60)
+    assert shift.lasting == []  # no frame has ever come
+    shift.go(10)
+    shift.ended = True
+    shift.idle(60)
+    assert shift.lasting == []
+    shift.ended = False
+    shift.idle(1)
+    assert shift.lasting == ["NoFramesArriving"]
+
+
+def test_few_frames_say_nothing_of_the_hit_rate() -> None:
+    shift = Shift()
+    shift.go(120, kept=1, vetoed=9)
+    shift.go(10, kept=0, vetoed=1)
+    shift.idle(55)
+    assert shift.alerts.recent()[0].name == "NoFramesArriving"
+    assert len(shift.alerts.recent()) == 1
+
+
 def test_a_trouble_that_comes_and_goes_is_one_alert() -> None:
     shift = Shift()
     for _ in range(5):
@@ -125,7 +155,7 @@ def test_alerts_are_forgotten_after_an_hour_and_their_number_is_bounded() -> Non
     alerts, board = Alerts({"Always": lambda now: "x" * (now.now_ns % 2)}), Board(0)
 
     def judge(now_ns: int) -> None:
-        alerts.judge(Now(board=board, deadline_ms=1.0, now_ns=now_ns))
+        alerts.judge(Now(board=board, deadline_ms=1.0, series_ended=False, now_ns=now_ns))
 
     for at in range(3 * MOST):
         alerts._rules = {"Odd": lambda _now, at=at: "odd" if at % 2 else None}  # type: ignore[misc]

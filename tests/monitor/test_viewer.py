@@ -24,7 +24,7 @@ from hitfinder.monitor.powder import Powder
 from hitfinder.monitor.viewer import Viewer
 from hitfinder.verdict import Outcome
 from hitfinder.wire import PROTOCOLS
-from hitfinder.wire.samples import OPENING
+from hitfinder.wire.samples import MARK
 from hitfinder.wire.verdicts import encode
 from tests.monitor.said import verdict
 from tests.monitor.test_raster import unpacked
@@ -87,7 +87,7 @@ class Bench:
 
     def open(self, detector: Detector = DETECTOR) -> None:
         for parts in self.encoder.start(SeriesStarted(series="3", detector=detector)):
-            self.viewer.take((OPENING, *parts), 0)
+            self.viewer.take((MARK, *parts), 0)
 
     def show(self, number: int, pixels: Payload, outcome: Outcome = Outcome.KEPT) -> None:
         self.send(verdict(1, outcome, frame=number, series="3"), self.parts(number, pixels))
@@ -186,6 +186,19 @@ def test_a_repeated_opening_does_not_begin_the_powder_pattern_anew(bench: Bench)
         bench.open()
         bench.show(number, pixels())
     assert bench.powder.hits == 3
+
+
+def test_the_end_of_a_series_is_known_until_the_next_begins(bench: Bench) -> None:
+    (ended,) = bench.encoder.end(SeriesEnded(series="3"))
+    bench.open()
+    assert not bench.viewer.ended
+    bench.viewer.take((MARK, *ended), 0)
+    assert bench.viewer.ended
+    bench.open()
+    assert not bench.viewer.ended
+    bench.viewer.take((MARK, *ended), 0)
+    bench.show(1, pixels())
+    assert not bench.viewer.ended
 
 
 def test_a_model_without_a_map_shows_no_spots(bench: Bench) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hitfinder.frame import Part, Passed, SeriesStarted
+from hitfinder.frame import Part, Passed, SeriesEnded, SeriesStarted
 from hitfinder.serving.samples import AGAIN_NS, JOINED_NS, Samples
 from hitfinder.testing.fakes import FakeClock
 from hitfinder.transport.settings import ReceiverSettings, SenderSettings
 from hitfinder.transport.sockets import Receiver, Sender, new_context
 from hitfinder.verdict import Outcome
-from hitfinder.wire.samples import OPENING, split
+from hitfinder.wire.samples import MARK, split
 from hitfinder.wire.verdicts import VerdictMessage
 from tests.serving.bench import HIT, MISS, Bench, end, frame, start
 from tests.system.harness import free_ports, until
@@ -91,7 +91,7 @@ def test_the_opening_goes_out_at_once_again_and_for_whoever_joins(sink: FakeSink
     samples.watch(0)
     assert sink.taken == []
     samples.mark(SeriesStarted(series="1", parts=(b"start",)), 0)
-    opening = (OPENING, b"start")
+    opening = (MARK, b"start")
     assert sink.taken == [opening]
     samples.watch(AGAIN_NS - 1)
     assert sink.taken == [opening]
@@ -103,13 +103,21 @@ def test_the_opening_goes_out_at_once_again_and_for_whoever_joins(sink: FakeSink
     assert sink.taken == [opening] * 3
 
 
+def test_what_opened_a_series_that_is_over_is_not_repeated(sink: FakeSink) -> None:
+    samples = made(sink)
+    samples.mark(SeriesStarted(series="1", parts=(b"start",)), 0)
+    samples.mark(SeriesEnded(series="1", parts=(b"end",)), 1)
+    samples.watch(10 * AGAIN_NS)
+    assert sink.taken == [(MARK, b"start"), (MARK, b"end")]
+
+
 def test_a_header_in_two_messages_is_repeated_whole(sink: FakeSink) -> None:
     samples = made(sink)
     samples.mark(Passed(kind="header", parts=(b"half",)), 0)
     samples.mark(SeriesStarted(series="1", parts=(b"config",)), 0)
-    assert sink.taken == [(OPENING, b"half"), (OPENING, b"config")]
+    assert sink.taken == [(MARK, b"half"), (MARK, b"config")]
     samples.mark(SeriesStarted(series="2", parts=(b"start",)), 1)
-    assert sink.taken[2:] == [(OPENING, b"start")]
+    assert sink.taken[2:] == [(MARK, b"start")]
 
 
 def test_a_stop_does_not_wait_for_a_page(sink: FakeSink) -> None:
@@ -122,8 +130,9 @@ def test_the_service_sends_frames_behind_their_verdicts(tmp_path: Path, sink: Fa
     hit, miss = frame(0, HIT), frame(1, MISS)
     bench.feed(start(), hit, miss, frame(2, HIT), end())
     bench.run()
-    opening, first, second = sink.taken  # the second hit comes too soon
-    assert opening == (OPENING, *start().parts)
+    opening, first, second, ending = sink.taken  # the second hit comes too soon
+    assert opening == (MARK, *start().parts)
+    assert ending == (MARK, *end().parts)
     for message, original, outcome in ((first, hit, "kept"), (second, miss, "vetoed")):
         head, parts = split(message)
         assert isinstance(head, VerdictMessage)

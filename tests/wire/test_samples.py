@@ -4,7 +4,7 @@ import pytest
 
 from hitfinder.errors import BadMessageError
 from hitfinder.verdict import Outcome
-from hitfinder.wire.samples import OPENING, Opening, split
+from hitfinder.wire.samples import MARK, SeriesMark, split
 from hitfinder.wire.verdicts import Heartbeat, Totals, VerdictMessage, encode
 
 VERDICT = VerdictMessage(
@@ -17,8 +17,8 @@ def test_a_frame_stands_behind_its_verdict_untouched() -> None:
     assert split((encode(VERDICT), *parts)) == (VERDICT, parts)
 
 
-def test_an_opening_is_told_from_a_frame() -> None:
-    assert split((OPENING, b"start")) == (Opening(), (b"start",))
+def test_a_mark_is_told_from_a_frame() -> None:
+    assert split((MARK, b"start")) == (SeriesMark(), (b"start",))
 
 
 BEAT = Heartbeat(
