@@ -254,11 +254,15 @@ def test_trouble_shows_and_clears(shown: tuple[Bench, Page, Feeder]) -> None:
 
 
 def test_a_page_that_stalls_costs_the_service_neither_frames_nor_memory(tmp_path: Path) -> None:
-    """Frames of a whole minute and more, sampled all, to a subscriber that reads nothing."""
+    """More frames than a minute's samples have, to a subscriber that reads nothing."""
     (samples,) = free_ports(1)
-    mark, first, frames = 4, 100, 500
+    mark, first, frames = 4, 200, 600
     more = CONFIG.format(deadline_ms=30_000, samples=samples)
     more = more.replace("20.0", "100.0").replace("10.0", "100.0") + f"high_water_mark = {mark}\n"
+    more += "[batch]\nsize = 1\n"  # one by one, half of them are sampled
+    # What a busy machine leaves in the line is not what this is about.
+    bounds = "max_in_flight_bytes = 33554432\nmax_judge_queue_bytes = 16777216"
+    more = more.replace("[pressure]", f"[pressure]\n{bounds}")
     more = more.replace("[region]", '[region]\nkind = "box"\ntop = 0\nleft = 0')
     detector = Detector("dectris-v2")
     large = payload("dectris-v2", 30, (2048, 1024))
@@ -287,21 +291,18 @@ def test_a_page_that_stalls_costs_the_service_neither_frames_nor_memory(tmp_path
 
         made.send(sender, detector.start())
         send(0, first)
-        until(lambda: all_came(first + 1), "the first frames come")
+        until(lambda: all_came(first + 1), "the first frames come", 120)
         before = resident(made)
         send(first, frames)
-        until(lambda: all_came(frames + 1), "every frame comes")
+        until(lambda: all_came(frames + 1), "every frame comes", 120)
         grown = resident(made) - before
-        size = len(detector.frame(0, large)[0][0])
         stalled.close()
         ended = made.stop()
     assert ended.code == 0, ended.text
-    assert re.search(rf"received +{frames}\n", ended.text)
-    assert re.search(r"unjudged +0\n", ended.text)
-    # Sockets and threads fill and empty their buffers by some frames all the time.
-    allowed = 60 * 2**20 + mark * size
-    assert size * (frames - first) > 4 * allowed, "a leak would not be seen"
-    assert grown < allowed
+    for told in (rf"received +{frames}\n", rf"forwarded +{frames}\n", r"dropped +0\n"):
+        assert re.search(told, ended.text), ended.text
+    # Buffers fill and empty by some frames all the time; a leak of samples grows by 150 MB here.
+    assert grown < 60 * 2**20
 
 
 def resident(made: Bench) -> int:

@@ -97,7 +97,8 @@ export function drawLatency(svg, bins, span, now, deadline) {
   const shown = placed(bins, span, now);
   const most = Math.max(1, ...shown.map((bin) => bin.p99_ms ?? 0));
   const top = ceiling(most);
-  const ticks = [0, 0.5, 1].map((share) => ({ share, text: `${share * top} ms` }));
+  const unit = top >= 2000 ? [1000, "s"] : [1, "ms"];
+  const ticks = [0, 0.5, 1].map((share) => ({ share, text: `${(share * top) / unit[0]} ${unit[1]}` }));
   const chart = begin(svg, ticks, times(span));
   if (!chart) return;
   if (deadline <= top) {

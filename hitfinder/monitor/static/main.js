@@ -171,7 +171,7 @@ function showTiles(told) {
   at("tile-unjudged").parentElement.classList.toggle("some", unjudged > 0);
   at("tile-lost").textContent = text.count(totals?.lost);
   at("tile-lost").parentElement.classList.toggle("some", totals?.lost > 0);
-  at("tile-latency").textContent = `${text.ms(told.p50_ms)} / ${text.ms(told.p99_ms)} ms`;
+  at("tile-latency").textContent = text.msPair(told.p50_ms, told.p99_ms);
 }
 
 function showCharts(told) {
@@ -180,7 +180,7 @@ function showCharts(told) {
   drawLatency(at("latency"), bins, state.span, told.at, told.source.deadline_ms);
   drawScores(at("scores"), told.scores, told.threshold);
   at("rate-now").textContent = text.percent(told.hit_rate);
-  at("latency-now").textContent = `p50 ${text.ms(told.p50_ms)}, p99 ${text.ms(told.p99_ms)} ms`;
+  at("latency-now").textContent = `p50 / p99: ${text.msPair(told.p50_ms, told.p99_ms)}`;
   at("scores-now").textContent = `${text.count(sum(told.scores.kept) + sum(told.scores.vetoed))} frames, log`;
 }
 

@@ -15,6 +15,13 @@ export function ms(value) {
   return value < 10 ? value.toFixed(1) : whole.format(value);
 }
 
+// Two times side by side, in a unit that suits the second.
+export function msPair(p50, p99) {
+  if (p99 === null || p99 === undefined) return "–";
+  if (p99 >= 1000) return `${(p50 / 1000).toFixed(2)} / ${(p99 / 1000).toFixed(2)} s`;
+  return `${ms(p50)} / ${ms(p99)} ms`;
+}
+
 export function score(value) {
   return value === null || value === undefined ? "–" : value.toFixed(3);
 }
