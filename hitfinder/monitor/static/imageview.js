@@ -5,6 +5,7 @@ import { value as valueText } from "./text.js";
 
 const MOST_ZOOM = 40;
 const SPOT = 0.5; // probability from which a cell counts as a spot
+const PERHAPS = 0.2; // and from which it is worth a faint outline
 
 export class ImageView {
   // `readout` is told what lies under the pointer.
@@ -85,7 +86,10 @@ export class ImageView {
     // From here on in pixels of the region.
     const overlay = { context, scale: scale / binning, left, top, ratio, dark: this.look.dark };
     if (this.look.rings && this.view) drawRings(overlay, this.view);
-    if (this.look.spots && this.spots) drawSpots(overlay, this.spots);
+    if (this.look.spots && this.spots) {
+      drawSpots(overlay, this.spots, PERHAPS, 0.45);
+      drawSpots(overlay, this.spots, SPOT, 1);
+    }
   }
 
   // Screen pixels of a painted pixel, and where the image's corner is on the canvas.
@@ -211,10 +215,10 @@ function labelPlace(canvas, x, y, radius) {
   return null;
 }
 
-// The outline of all cells where the model sees a spot.
-function drawSpots({ context, scale, left, top, ratio, dark }, spots) {
+// The outline of all cells where the model sees a spot with at least this probability.
+function drawSpots({ context, scale, left, top, ratio, dark }, spots, least, alpha) {
   const { rows, cols, cell_px: cell, values } = spots;
-  const isSpot = (r, c) => r >= 0 && c >= 0 && r < rows && c < cols && values[r * cols + c] >= SPOT;
+  const isSpot = (r, c) => r >= 0 && c >= 0 && r < rows && c < cols && values[r * cols + c] >= least;
   const X = (c) => left + c * cell * scale;
   const Y = (r) => top + r * cell * scale;
   context.beginPath();
@@ -230,7 +234,9 @@ function drawSpots({ context, scale, left, top, ratio, dark }, spots) {
   context.lineCap = "square";
   context.lineWidth = 1.5 * ratio;
   context.strokeStyle = dark ? "#ffb347" : "#d1470c";
+  context.globalAlpha = alpha;
   context.stroke();
+  context.globalAlpha = 1;
 }
 
 export function spotCount(spots) {
