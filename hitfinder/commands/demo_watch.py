@@ -5,7 +5,6 @@ with the rules of a checkout; this one shows the verdicts and takes the kept fra
 this process ends the others.
 """
 
-import os
 import re
 import shutil
 import signal
@@ -79,7 +78,6 @@ def run(*, rate_hz: float) -> int:
             source = f"tcp://127.0.0.1:{ports.frames}"
             sending = ("replay", str(data), "--bind", source, "--rate", str(rate_hz), "--loop")
             running["the sender"] = stack.enter_context(started(*sending))
-            os.nice(10)
             typer.echo(f"live page: {page}")
             if "Prometheus" in running:
                 typer.echo(f"Prometheus: http://127.0.0.1:{ports.prometheus}/alerts")

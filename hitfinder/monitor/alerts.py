@@ -36,7 +36,8 @@ FELL = 0.25
 """A rate that is less than this share of what it was the hour before is told."""
 
 EXPECTED = 20
-"""Hits, or misses, that a minute would have as before; with fewer, chance may do it."""
+"""Hits, or misses, that there were before, and that a minute would have as before; with fewer,
+chance may do it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,7 @@ def hit_rate_saturated(now: Now) -> str | None:
 
 def _fell(part: int, whole: int, part_before: int, whole_before: int) -> bool:
     """Whether a share fell, by more than chance has it."""
-    if not whole or not whole_before:
+    if part_before < EXPECTED:
         return False
     expected = whole * part_before / whole_before
     return expected > EXPECTED and part < FELL * expected

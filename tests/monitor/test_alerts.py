@@ -143,6 +143,13 @@ def test_few_frames_say_nothing_of_the_hit_rate() -> None:
     assert len(shift.alerts.recent()) == 1
 
 
+def test_a_lucky_start_is_no_collapse() -> None:
+    shift = Shift()
+    shift.go(1, kept=19, vetoed=0)
+    shift.go(70)
+    assert shift.alerts.recent() == []
+
+
 def test_a_trouble_that_comes_and_goes_is_one_alert() -> None:
     shift = Shift()
     for _ in range(5):

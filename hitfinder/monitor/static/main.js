@@ -50,7 +50,10 @@ function words({ about, spots }, element) {
   outcome.className = verdict.outcome;
   outcome.textContent = verdict.outcome;
   if (verdict.score !== null) told.push(`score ${text.score(verdict.score)}`);
-  if (typeof verdict.diffuse === "number") told.push(`diffuse ${text.score(verdict.diffuse)}`);
+  if (verdict.diffuse) {
+    const score = verdict.diffuse_score ?? null;
+    told.push(`diffuse: ${verdict.diffuse}${score === null ? "" : ` ${text.score(score)}`}`);
+  }
   if (spots) told.push(`${spotCount(spots)} spot cells`);
   told.push(`${text.ms(verdict.latency_ms)} ms`, text.clock(about.at));
   element.replaceChildren(outcome, ` · ${told.join(" · ")}`);
@@ -199,6 +202,9 @@ function showFacts(told) {
   if (totals) {
     for (const [reason, frames] of Object.entries(totals.unjudged)) {
       if (frames) fact(list, `unjudged: ${reason}`, text.count(frames), "some");
+    }
+    if (totals.diffuse || totals.not_diffuse) {
+      fact(list, "diffuse", `${text.count(totals.diffuse)} of ${text.count(totals.diffuse + totals.not_diffuse)} hits judged`);
     }
     fact(list, "in flight", text.count(totals.in_flight));
     fact(list, "forwarded", text.count(totals.forwarded));
