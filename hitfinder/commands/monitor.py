@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer
 
-from hitfinder.assemble import build_monitor
 from hitfinder.config import load_config
 
 NICENESS = 10
@@ -16,11 +15,14 @@ NICENESS = 10
 
 def run(config_path: Path, port: int | None) -> int:
     """Exit status 0 after SIGTERM or Ctrl-C."""
+    os.nice(NICENESS)
+    # A second of imports, which belongs behind the line above.
+    from hitfinder.assemble import build_monitor
+
     config = load_config(config_path)
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)-7s %(message)s"
     )
-    os.nice(NICENESS)
     watch, server = build_monitor(config, config_path.resolve().parent, port)
     server.open()
     watch.start()

@@ -50,9 +50,10 @@ function times(span) {
   return AGO[span].map(([share, text]) => ({ share, text }));
 }
 
-// Bins with their place in the span, 1 = now.
+// Bins with their place in the span, 1 = now. Of a second that still runs too little is known.
 function placed(bins, span, now) {
   return bins
+    .filter((bin) => now - bin.at >= 1)
     .map((bin) => ({ ...bin, share: 1 - (now - bin.at) / SECONDS[span] }))
     .filter((bin) => bin.share >= 0);
 }
