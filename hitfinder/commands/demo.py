@@ -39,6 +39,9 @@ from hitfinder.transport.sockets import Receiver, new_context
 from hitfinder.wire import PROTOCOLS
 from hitfinder.wire.verdicts import Totals
 
+DIFFUSE: str | None = None
+"""The cascade's second step in the demo: the name of a shipped model, "diffuse"; None for none."""
+
 FRAMES = 60
 """Different frames in the series; they are sent again and again under new numbers."""
 
@@ -46,7 +49,7 @@ START_S = 30.0
 FINISH_S = 15.0
 REDRAW_S = 0.25
 
-CONFIG = """\
+_CONFIG = """\
 [input]
 endpoint = "tcp://127.0.0.1:{frames}"
 protocol = "dectris-v2"
@@ -72,6 +75,12 @@ port = {http}
 
 [log]
 level = "warning"
+"""
+
+_SECOND_STEP = """
+[diffuse]
+artifact = "{artifact}"
+device = "cpu"
 """
 
 
@@ -119,7 +128,7 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitfinder-demo-")))
         ports = free_ports()
         config = folder / "hitfinder.toml"
-        config.write_text(CONFIG.format_map(asdict(ports)))
+        config.write_text(configuration(ports))
         service = stack.enter_context(
             started("serve", str(config), "--summary-json", str(folder / "totals.json"))
         )
@@ -158,6 +167,7 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
             ledger=folder / "ledger.sqlite",
             truth=[ref.truth for ref in open_series([data])[0].frames],
             kept_received=kept.frames,
+            second_step=DIFFUSE is not None,
         )
     console.print()
     console.print(as_text(summary))
@@ -167,6 +177,12 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
     for problem in wrong:
         typer.echo(f"hitfinder demo: {problem}", err=True)
     return 1 if wrong or service.returncode else 0
+
+
+def configuration(ports: Ports) -> str:
+    """The service's, on these ports."""
+    second_step = "" if DIFFUSE is None else _SECOND_STEP.format(artifact=DIFFUSE)
+    return _CONFIG.format_map(asdict(ports)) + second_step
 
 
 def demo_series(console: Console) -> Path:

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -22,11 +21,11 @@ from rich.live import Live
 
 import hitfinder
 from hitfinder.commands.demo import (
-    CONFIG,
     REDRAW_S,
     DemoError,
     KeptReceiver,
     Ports,
+    configuration,
     demo_series,
     free_ports,
     receivers,
@@ -66,7 +65,7 @@ def run(*, rate_hz: float) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitfinder-demo-")))
         ports = free_ports()
         config = folder / "hitfinder.toml"
-        config.write_text(CONFIG.format_map(asdict(ports)))
+        config.write_text(configuration(ports))
         running = {"the service": stack.enter_context(started("serve", str(config)))}
         verdicts, kept = receivers(ports, stack)
         try:

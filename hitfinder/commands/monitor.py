@@ -17,7 +17,7 @@ def run(config_path: Path, port: int | None) -> int:
     """Exit status 0 after SIGTERM or Ctrl-C."""
     os.nice(NICENESS)
     # A second of imports, which belongs behind the line above.
-    from hitfinder.assemble import build_monitor
+    from hitfinder.assemble.monitor import build_monitor
 
     config = load_config(config_path)
     logging.basicConfig(
