@@ -65,6 +65,7 @@ def build_monitor(config: ServeConfig, folder: Path, port: int | None) -> tuple[
         ),
         clock=time.monotonic_ns,
         wall_ns=lambda now_ns: started_unix_ns + now_ns,
+        close_sockets=context.destroy,
     )
     page_port = settings.port if port is None else port
     return watch, Server(watch, host=settings.host, port=page_port, token=token)

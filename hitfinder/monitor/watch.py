@@ -61,6 +61,7 @@ class Watch:
         source: Source,
         clock: Callable[[], int],
         wall_ns: Callable[[int], int],
+        close_sockets: Callable[[], None],
     ) -> None:
         self._verdicts = verdicts
         self._samples = samples
@@ -70,6 +71,7 @@ class Watch:
         self._source = source
         self._clock = clock
         self._wall_ns = wall_ns
+        self._close_sockets = close_sockets
         self._lock = threading.Lock()
         self._board = Board(clock())
         self._alerts = Alerts()
@@ -98,6 +100,7 @@ class Watch:
         self._stop.set()
         for thread in self._threads:
             thread.join(STOP_S)
+        self._close_sockets()
 
     def hear(self, message: tuple[Part, ...], now_ns: int) -> None:
         """Take in a message of the verdict stream. Raises BadMessageError."""

@@ -87,6 +87,7 @@ class Bench:
             source=SOURCE,
             clock=self.clock,
             wall_ns=lambda now_ns: now_ns + 1000 * SECOND_NS,
+            close_sockets=lambda: None,
         )
 
     def hear(self, *messages: Message) -> None:
