@@ -56,11 +56,11 @@ class Backlog:
         """
         self.cost_ns += (cost_ns - self.cost_ns) * (0.1 if cost_ns > self.cost_ns else 0.5)
 
-    def doubt_cost(self) -> None:
+    def doubt_cost(self, by: float = 0.02) -> None:
         """A frame was refused for what it would cost. Only judged frames correct the estimate, so
-        each refusal lowers it a little: a wrong one does not last.
+        each refusal lowers it a little, by this share: a wrong one does not last.
         """
-        self.cost_ns *= 0.98
+        self.cost_ns *= 1.0 - by
 
     @property
     def load(self) -> float:

@@ -31,6 +31,10 @@ YIELD_AT = 0.25
 0.4 s of work with the defaults, are then left for what comes while this step finishes the frame
 in its hands."""
 
+DOUBT = 0.1
+"""Share by which a hit that is refused for its cost lowers the estimate. Hits are few: with the
+judge's 2 % an estimate made while the machine was busy would keep them out for a minute."""
+
 IDLE_S = 0.05
 """How long one step may wait for a hit; bounds the time a stop takes."""
 
@@ -91,7 +95,8 @@ class DiffuseStage:
 
     def warm(self, rows: int, cols: int) -> None:
         """Get ready for regions of this shape. Raises HitfinderError."""
-        self._backlog.cost_ns = self._scorer.cost_ns(rows, cols)
+        # The quicker of two: what a machine has to do while it starts is not the model's cost.
+        self._backlog.cost_ns = min(self._scorer.cost_ns(rows, cols) for _ in range(2))
         self._buffer = np.empty((1, rows, cols), np.float32)
 
     def step(self) -> bool:
@@ -135,7 +140,7 @@ class DiffuseStage:
             return
         started_ns = self._clock()
         if started_ns + self._backlog.cost_ns > hit.until_ns:
-            self._backlog.doubt_cost()
+            self._backlog.doubt_cost(DOUBT)
             self._let_go(passage, Reason.DEADLINE)
             return
         waited_ns = started_ns - (hit.until_ns - self._deadline_ns)

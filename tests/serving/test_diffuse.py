@@ -165,6 +165,19 @@ def test_a_hit_that_cannot_be_judged_in_time_is_not_waited_for(bench: Bench) -> 
     assert bench.diffuse_backlog.cost_ns < cost_ns
 
 
+def test_a_cost_that_was_told_on_a_busy_machine_does_not_keep_few_hits_out_for_long(
+    bench: Bench,
+) -> None:
+    assert bench.diffuse is not None
+    bench.diffuse.warm(4, 4)
+    bench.diffuse_backlog.cost_ns = 6 * DIFFUSE_MS * 1e6
+    for number in range(30):
+        bench.feed(hit(number, 80))
+        bench.run()
+    assert findings(bench)[0] is Reason.DEADLINE
+    assert findings(bench)[20:] == [Diffuse.YES] * 10
+
+
 def test_a_score_that_comes_too_late_changes_nothing(bench: Bench) -> None:
     score = bench.diffuse_model.score
 
