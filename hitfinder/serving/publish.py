@@ -22,6 +22,7 @@ from hitfinder.serving.line import InFlight, Line, Mark, Passage
 from hitfinder.serving.log import Occasionally, told
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
+from hitfinder.serving.samples import Samples
 from hitfinder.serving.streams import Streams
 from hitfinder.transport.outlet import Offered
 from hitfinder.verdict import Diffuse, Outcome, Reason, Verdict
@@ -74,9 +75,11 @@ class Publish:
         metrics: Metrics,
         clock: Callable[[], int],
         reports: Reports,
+        samples: Samples | None = None,
     ) -> None:
         self._line = line
         self._verdicts = verdicts
+        self._samples = samples
         self._streams = streams
         self._vetoed_share = vetoed_share
         self._ledger = ledger
@@ -171,7 +174,7 @@ class Publish:
         verdict = passage.verdict or self._overdue(passage)
         if verdict is None:
             return False
-        self._announce(verdict)
+        self._announce(verdict, passage.parts)
         self._ledger.frame(verdict)
         if not self._under_way:
             self._tell_under_way(True)
@@ -204,6 +207,8 @@ class Publish:
             )
         elif isinstance(event, SeriesEnded):
             self._end_series(event.series)
+        if self._samples is not None:
+            self._samples.mark(event, self._clock())
         # Marks and unknown messages complete every stream.
         self._streams.owe(self._streams.names)
 
@@ -234,12 +239,12 @@ class Publish:
                 f"frames never came, {count.lost_at_end} of them after the last that did",
             )
 
-    def _announce(self, verdict: Verdict) -> None:
+    def _announce(self, verdict: Verdict, parts: tuple[Part, ...]) -> None:
         now_ns = self._clock()
         self._metrics.latency_seconds.observe((now_ns - verdict.arrival_ns) / 1e9)
         if verdict.outcome is not Outcome.UNJUDGED:
             self._recent.append(verdict.outcome is Outcome.KEPT)
-        if self._verdicts is None:
+        if self._verdicts is None and self._samples is None:
             return
         self._sequence += 1
         diffuse = verdict.diffuse
@@ -259,7 +264,12 @@ class Publish:
             diffuse_model=self._judged_by.diffuse_model,
             latency_ms=(now_ns - verdict.arrival_ns) / 1e6,
         )
-        self._verdicts.offer((encode(message),))
+        encoded = encode(message)
+        if self._verdicts is not None:
+            self._verdicts.offer((encoded,))
+        if self._samples is not None:
+            chance = share_of(verdict.series, verdict.number)
+            self._samples.frame(verdict.outcome, chance, encoded, parts, now_ns)
         self._publish_seconds.observe((self._clock() - now_ns) / 1e9)
 
     def _owed(self, verdict: Verdict) -> list[str]:
@@ -279,6 +289,8 @@ class Publish:
             self._next_flush_ns = now_ns + FLUSH_NS
             self._flush(now_ns)
             self._streams.watch()
+            if self._samples is not None:
+                self._samples.watch(now_ns)
 
     def _beat(self) -> None:
         totals = self.totals()
