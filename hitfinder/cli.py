@@ -279,7 +279,7 @@ def train(
     ] = None,
     region: Region = "center",
     runs: Annotated[
-        int | None, typer.Option(help="Simulated runs to train on; left out, 700.")
+        int | None, typer.Option(help="Simulated runs to train on; left out, 1000.")
     ] = None,
     shots: Annotated[
         int | None, typer.Option(help="Frames of each; left out, 40, for li2018 1500.")

@@ -40,7 +40,7 @@ EPOCHS = {"hit": 14, "li2018": 8}
 FILE_EPOCHS = 30
 """Files hold fewer frames than a simulation; so many times through them."""
 
-RUNS = 700
+RUNS = 1000
 """Random runs to train on: conditions matter more than frames of each."""
 
 CALIBRATED_ON = 5
