@@ -26,16 +26,23 @@ TIER_CODES: dict[Tier, int] = {"strong": 2, "weak": 1}
 """How `/entry/truth/tier` (int8) writes a hit's tier; any other number is none."""
 
 
+DIFFUSE_CODES: dict[bool, int] = {True: 1, False: 0}
+"""How `/entry/truth/diffuse` (int8) writes whether a frame is diffuse; any other number is not
+said."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """What a frame is. `tier` is None where it is no hit or nobody said; `artefacts` names what
     lies in the frame that a finder may take for a spot: "cosmic", "salt", "spotty-ice"..., words
-    without spaces, commas and semicolons.
+    without spaces, commas and semicolons. `diffuse` is whether crystals show diffuse scattering,
+    None where nobody said or nobody could.
     """
 
     truth: Truth
     tier: Tier | None = None
     artefacts: tuple[str, ...] = ()
+    diffuse: bool | None = None
 
 
 class Load(Protocol):

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from hitfinder.dataset.frames import (
+    DIFFUSE_CODES,
     TIER_CODES,
     TRUTH_CODES,
     DataFile,
@@ -39,6 +40,7 @@ USUAL_PLACES = (
 TRUTH = "/entry/truth/hit"
 TIER = "/entry/truth/tier"
 ARTEFACTS = "/entry/truth/artefacts"
+DIFFUSE = "/entry/truth/diffuse"
 
 BITSHUFFLE = 32008
 _LZ4 = 32004
@@ -216,24 +218,28 @@ def _labels(path: Path, file: h5py.File, count: int) -> list[Label | None]:
         return [None] * count
     tiers = _per_frame(path, file, TIER, count, kinds="uib")
     artefacts = _per_frame(path, file, ARTEFACTS, count, kinds="SO")
+    diffuse = _per_frame(path, file, DIFFUSE, count, kinds="uib")
     truth_names = {code: name for name, code in TRUTH_CODES.items()}
     tier_names = {code: name for name, code in TIER_CODES.items()}
+    diffuse_names = {code: name for name, code in DIFFUSE_CODES.items()}
     columns = zip(
         truths,
         [0] * count if tiers is None else tiers,
         [b""] * count if artefacts is None else artefacts,
+        [None] * count if diffuse is None else diffuse,
         strict=True,
     )
     known: dict[tuple[Any, ...], Label | None] = {}  # a run's labels are few: one object for each
     labels = []
     for values in columns:
         if values not in known:
-            truth, tier, words = values
+            truth, tier, words, is_diffuse = values
             known[values] = (
                 Label(
                     truth=truth_names[truth],
                     tier=tier_names.get(tier),
                     artefacts=_words(path, words),
+                    diffuse=diffuse_names.get(is_diffuse),
                 )
                 if truth in truth_names
                 else None

@@ -10,6 +10,8 @@ it is `NAME.partial`.
     /entry/truth/hit                        (n,) int8: 1 hit, 0 miss, -1 ambiguous, -2 not said
     /entry/truth/tier                       (n,) int8: 2 strong, 1 weak hit, 0 not said
     /entry/truth/artefacts                  (n,) text: names, separated by commas
+    /entry/truth/diffuse                    (n,) int8: 1 diffuse, 0 not, -1 not said
+    /entry/truth/diffuse_strength           (n,) float32: anisotropic part / background, if said
     /entry/truth/spots                      (m, 5) float32: frame, x_px, y_px, snr, photons
 """
 
@@ -22,15 +24,17 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.dataset.frames import TIER_CODES, TRUTH_CODES, Label
+from hitfinder.dataset.frames import DIFFUSE_CODES, TIER_CODES, TRUTH_CODES, Label
 from hitfinder.dataset.hdf5_file import register_filters
-from hitfinder.dataset.hdf5_reader import ARTEFACTS, BITSHUFFLE, TIER, TRUTH
+from hitfinder.dataset.hdf5_reader import ARTEFACTS, BITSHUFFLE, DIFFUSE, TIER, TRUTH
 from hitfinder.errors import DataFileError
 from hitfinder.frame import Detector, Payload
 
 SPOTS = "/entry/truth/spots"
+DIFFUSE_STRENGTH = "/entry/truth/diffuse_strength"
 SPOT_COLUMNS = ("frame", "x_px", "y_px", "snr", "photons")
 _UNSAID = -2
+_DIFFUSE_UNSAID = -1
 _LZ4_OPTIONS = (0, 2)  # block size by the library, LZ4
 
 # field of Detector, place, factor from the field's unit, unit in the file
@@ -54,6 +58,7 @@ class SeriesWriter:
         self._dtype = dtype
         self.labels: list[Label | None] = []
         self.spots: list[NDArray[np.float32]] = []
+        self.diffuse_strengths: list[float] = []
 
     def add(
         self,
@@ -61,8 +66,10 @@ class SeriesWriter:
         *,
         label: Label | None = None,
         spots: NDArray[np.float32] | None = None,
+        diffuse_strength: float = 0.0,
     ) -> None:
-        """Append a frame, its label, and its true spots: (k, 4) of `SPOT_COLUMNS[1:]`.
+        """Append a frame, its label, its true spots: (k, 4) of `SPOT_COLUMNS[1:]`, and how strong
+        its diffuse scattering is.
 
         Raises DataFileError when shape or dtype are not the series', and PayloadError.
         """
@@ -79,6 +86,7 @@ class SeriesWriter:
         else:
             self._dataset[index] = payload.whole()
         self.labels.append(label)
+        self.diffuse_strengths.append(diffuse_strength)
         if spots is not None and len(spots):
             numbers = np.full((len(spots), 1), index, np.float32)
             self.spots.append(np.hstack([numbers, spots]).astype(np.float32))
@@ -150,6 +158,11 @@ def _write_truth(file: Any, writer: SeriesWriter) -> None:
             np.int8,
         )
         file[ARTEFACTS] = [",".join(label.artefacts) if label else "" for label in labels]
+    diffuse = [None if label is None else label.diffuse for label in labels]
+    if any(said is not None for said in diffuse):
+        codes = [_DIFFUSE_UNSAID if said is None else DIFFUSE_CODES[said] for said in diffuse]
+        file[DIFFUSE] = np.array(codes, np.int8)
+        file[DIFFUSE_STRENGTH] = np.array(writer.diffuse_strengths, np.float32)
     if writer.spots:
         file[SPOTS] = np.vstack(writer.spots)
         file[SPOTS].attrs["columns"] = list(SPOT_COLUMNS)

@@ -24,7 +24,7 @@ def brightness_for(run: Run, wanted: int) -> float | None:
     window at the beam's usual strength; at most half of the spots that it has there. None where
     crystals cannot give hits.
     """
-    simulator = Simulator(replace(run, artefacts=Artefacts()))
+    simulator = Simulator(replace(run, artefacts=Artefacts(), diffuse=None, unevenness=None))
     means = simulator.background.means(Shot())
     rng = stream(run.seed, Purpose.PROBE)
     needed, counts = [], []

@@ -1,7 +1,10 @@
-"""Runs with names: ten like Li's (`paper_runs`), five unlike them (`experiments`), the demo's."""
+"""Runs with names: ten like Li's (`paper_runs`), five unlike them (`experiments`), four to tell
+diffuse from other hits (`diffuse_runs`), the demo's.
+"""
 
 from dataclasses import replace
 
+from hitfinder.simulation.diffuse_runs import DIFFUSE_RUNS
 from hitfinder.simulation.experiments import EXPERIMENTS
 from hitfinder.simulation.paper_runs import PAPER_RUNS
 from hitfinder.simulation.run import (
@@ -18,7 +21,7 @@ from hitfinder.simulation.run import (
     Window,
 )
 
-__all__ = ["CENTRAL_PX", "DEMO", "EXPERIMENTS", "NAMED", "PAPER_RUNS", "central"]
+__all__ = ["CENTRAL_PX", "DEMO", "DIFFUSE_RUNS", "EXPERIMENTS", "NAMED", "PAPER_RUNS", "central"]
 
 CENTRAL_PX = 350
 """Side of the middle of a frame, where Li et al. looked for hits."""
@@ -59,4 +62,4 @@ DEMO = Run(
     hit_share=0.2,
 )
 
-NAMED = {run.name: run for run in (*PAPER_RUNS, *EXPERIMENTS)}
+NAMED = {run.name: run for run in (*PAPER_RUNS, *EXPERIMENTS, *DIFFUSE_RUNS)}

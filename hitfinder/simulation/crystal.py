@@ -4,9 +4,11 @@ Every place of the window, on a grid finer than the lattice, is asked which poin
 lattice is nearest to it; so the work grows with the window, not with the cell's volume. A
 reflection is as strong as its share of the thickness that crystal size, mosaicity, divergence,
 bandwidth and oscillation give the sphere. Intensities follow Wilson's statistics under a B factor
-and are a fixed function of (h, k, l) in a run. Left out: symmetry, absences, twins, diffuse
-scattering.
+and are a fixed function of (h, k, l) in a run. Left out: absences, twins; what is scattered between
+the spots is in `diffuse`.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +45,11 @@ class Crystals:
 
     def draw(self, rng: np.random.Generator) -> Spots:
         """The spots in the window of one crystal of brightness 1 in a random orientation."""
-        sample, rotation = self._run.sample, random_rotation(rng)
+        return self.turned(random_rotation(rng), rng)
+
+    def turned(self, rotation: NDArray[np.float64], rng: np.random.Generator) -> Spots:
+        """The spots of one crystal of brightness 1 turned by `rotation` (3, 3); `rng` splits it."""
+        sample = self._run.sample
         if sample.domains == 1:
             return self.orient(rotation)
         shares = rng.dirichlet(np.full(sample.domains, 2.0))
@@ -61,7 +67,7 @@ class Crystals:
         run, sample = self._run, self._run.sample
         wavelength = run.beam.wavelength_angstrom
         asked = (rotation @ self._real).T.astype(np.float32) @ self._places
-        hkl, code = _distinct(asked)
+        hkl = _distinct(asked)
         point = rotation @ self._reciprocal @ hkl  # (3, k)
         square = np.einsum("ij,ij->j", point, point)
         wave = 1 / wavelength
@@ -77,7 +83,7 @@ class Crystals:
         x, y = point[0] * scale, point[1] * scale
         radius = np.maximum(np.hypot(x, y), 1e-9)
         photons = (
-            _wilson(code[near], run.seed)
+            intensities(hkl[:, near], sample.symmetry, run.seed)
             * np.exp(-sample.b_factor / 2 * square - miss * miss / (2 * width2))
             * left_over(run.beam, run.geometry, x, y)
         )
@@ -178,12 +184,48 @@ def _turned(angles_rad: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.linalg.solve(np.eye(3) - half, np.eye(3) + half)  # Cayley's, exactly orthogonal
 
 
-def _distinct(asked: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The lattice points (3, k) nearest to fractional indices, each once, and their codes."""
-    hkl = np.rint(asked).astype(np.int64) + _INDICES // 2
-    code = np.unique((hkl[0] * _INDICES + hkl[1]) * _INDICES + hkl[2])
+def intensities(hkl: NDArray[np.float64], symmetry: str, seed: int) -> NDArray[np.float64]:
+    """(k,): how strong the reflections (3, k) of a run are, mean 1, before any falling off."""
+    return _wilson(_code(_UNIQUE[symmetry](np.rint(hkl).astype(np.int64))), seed)
+
+
+def _distinct(asked: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The lattice points (3, k) nearest to fractional indices, each once."""
+    code = np.unique(_code(np.rint(asked).astype(np.int64)))
     parts = np.stack([code // _INDICES**2, code // _INDICES % _INDICES, code % _INDICES])
-    return (parts - _INDICES // 2).astype(np.float64), code
+    return (parts - _INDICES // 2).astype(np.float64)
+
+
+def _code(hkl: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(k,): a number of its own for each of (3, k) indices."""
+    h, k, l = hkl + _INDICES // 2  # noqa: E741
+    code: NDArray[np.int64] = (h * _INDICES + k) * _INDICES + l
+    return code
+
+
+def _friedel(hkl: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(h, k, l) or (-h, -k, -l), whichever has the higher code."""
+    return np.where(_code(hkl) >= _code(-hkl), hkl, -hkl)
+
+
+def _monoclinic(hkl: NDArray[np.int64]) -> NDArray[np.int64]:
+    h, _, l = _friedel(hkl * np.array([[1], [0], [1]]))  # noqa: E741
+    return np.stack([h, abs(hkl[1]), l])
+
+
+def _tetragonal(hkl: NDArray[np.int64]) -> NDArray[np.int64]:
+    h, k, l = abs(hkl)  # noqa: E741
+    return np.stack([np.maximum(h, k), np.minimum(h, k), l])
+
+
+_UNIQUE: dict[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
+    "1": lambda hkl: hkl,
+    "-1": _friedel,
+    "2/m": _monoclinic,
+    "mmm": abs,
+    "4/mmm": _tetragonal,
+}
+"""By Laue symmetry: the one of all reflections alike that stands for them."""
 
 
 def _wilson(code: NDArray[np.int64], seed: int) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ class Purpose(IntEnum):
     CONDITIONS = 2
     PROBE = 3
     DEMO = 4
+    DIFFUSE = 5
 
 
 def stream(seed: int, purpose: Purpose, number: int = 0) -> np.random.Generator:

@@ -59,8 +59,8 @@ def _draw(seed: int, rng: np.random.Generator, rows: int | None, cols: int | Non
     else:
         whole = max(whole[0], rows), max(whole[1], cols)
         window = _window(rng, whole, rows, cols)
-    beam = _beam(rng)
-    cell, angles = _cell(rng)
+    beam = random_beam(rng)
+    cell, angles = random_cell(rng)
     longest = max(cell)
     # Pixels between neighbouring reflections of the longest axis.
     spacing_px = between(rng, 4.5, 11.0 if longest > 60 else 25.0)
@@ -86,13 +86,13 @@ def _draw(seed: int, rng: np.random.Generator, rows: int | None, cols: int | Non
         beam=beam,
         geometry=geometry,
         window=window,
-        sample=_sample(rng, cell, angles, spacing_px),
-        scattering=_scattering(rng, readout),
+        sample=random_sample(rng, cell, angles, spacing_px),
+        scattering=random_scattering(rng, readout),
         readout=readout,
         layout=random_layout(rng),
-        obstacles=_obstacles(rng, window),
+        obstacles=random_obstacles(rng, window),
         flaws=random_flaws(rng, readout),
-        artefacts=_artefacts(rng),
+        artefacts=random_artefacts(rng),
         hit_share=rng.uniform(0.3, 0.7),
     )
 
@@ -105,7 +105,7 @@ def _window(rng: np.random.Generator, whole: tuple[int, int], rows: int, cols: i
     return Window(top=top, left=left, rows=rows, cols=cols)
 
 
-def _beam(rng: np.random.Generator) -> Beam:
+def random_beam(rng: np.random.Generator) -> Beam:
     """An X-ray laser, or a synchrotron with or without a turning crystal."""
     xfel = chance(rng, 0.5)
     return Beam(
@@ -119,7 +119,7 @@ def _beam(rng: np.random.Generator) -> Beam:
     )
 
 
-def _cell(
+def random_cell(
     rng: np.random.Generator,
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Axes and angles: cubic to triclinic."""
@@ -142,12 +142,13 @@ def _cell(
     return cell, angles
 
 
-def _sample(
+def random_sample(
     rng: np.random.Generator,
     cell: tuple[float, float, float],
     angles: tuple[float, float, float],
     spacing_px: float,
 ) -> Sample:
+    """A kind of crystal of brightness as it comes, to be set."""
     return Sample(
         cell_angstrom=cell,
         cell_deg=angles,
@@ -162,7 +163,8 @@ def _sample(
     )
 
 
-def _scattering(rng: np.random.Generator, readout: Readout) -> Scattering:
+def random_scattering(rng: np.random.Generator, readout: Readout) -> Scattering:
+    """Air and liquid of any shape, within the readout's range."""
     photons = between(rng, 0.003 if readout.counting else 0.01, 300.0)
     if readout.dtype != "float32":  # within a third of the range
         photons = min(photons, (readout.saturation - readout.offset) / readout.gain / 3)
@@ -179,7 +181,8 @@ def _scattering(rng: np.random.Generator, readout: Readout) -> Scattering:
     )
 
 
-def _obstacles(rng: np.random.Generator, window: Window) -> Obstacles:
+def random_obstacles(rng: np.random.Generator, window: Window) -> Obstacles:
+    """Beamstops, arms, and straight edges across the window."""
     edges: tuple[Edge, ...] = ()
     if chance(rng, 0.25):
         edges = tuple(
@@ -202,7 +205,7 @@ def _obstacles(rng: np.random.Generator, window: Window) -> Obstacles:
     )
 
 
-def _artefacts(rng: np.random.Generator) -> Artefacts:
+def random_artefacts(rng: np.random.Generator) -> Artefacts:
     """Nearly half of all runs have none but hot pixels and panels."""
     if chance(rng, 0.4):
         return Artefacts(cosmics_per_mpx=between(rng, 0.05, 1.0))

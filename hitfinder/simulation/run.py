@@ -54,7 +54,9 @@ class Sample:
     the photons of a full average reflection at low angle from the median crystal, `volume_spread`
     sigma of the logarithm of a crystal's strength; `spot_px` sigma of a spot before anything draws
     it out; `extra_crystals` how many crystals a shot with one has besides, on average. A crystal
-    is split into `domains`, turned against one another by sigma `split_rad`.
+    is split into `domains`, turned against one another by sigma `split_rad`. Reflections that
+    `symmetry` makes alike are equally strong: "1" none, "-1" Friedel's, "2/m" (along b), "mmm" or
+    "4/mmm".
     """
 
     cell_angstrom: tuple[float, float, float]
@@ -68,6 +70,7 @@ class Sample:
     extra_crystals: float = 0.05
     domains: int = 1
     split_rad: float = 0.0
+    symmetry: str = "1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,41 @@ class Scattering:
     lopsided: float = 0.0
     jet_spread: float = 0.2
     jet_lost_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diffuse:
+    """What disorder in the crystals scatters between the spots, in `share` of the hits; in the
+    others it has no structure. `strength` is its anisotropic part (root of the mean square, where
+    it is strongest) as a share of the background, for a crystal and a shot as usual; `spread`
+    sigma of that share's logarithm. Atoms move by `sigma_angstrom`, alike over a correlation length
+    `gamma_angstrom`. `contrast` is the anisotropic part as a share of all diffuse scattering.
+    `streaks` of it gathers in sheets across the crystal's axis `streak_axis`, of `streak_width`
+    (half width at half maximum) in lattice spacings.
+    """
+
+    share: float = 0.5
+    strength: float = 0.1
+    spread: float = 0.4
+    gamma_angstrom: float = 12.0
+    sigma_angstrom: float = 0.4
+    contrast: float = 0.35
+    streaks: float = 0.0
+    streak_axis: int = 0
+    streak_width: float = 0.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unevenness:
+    """How the smooth background differs around the beam from shot to shot, with or without a
+    crystal: the jet takes up light along itself, and lies aside. `amplitude` is the usual
+    relative difference at the window's edge, `spread` sigma of its logarithm; in `shadow_share`
+    of shots something before the detector takes part of the light away on one side.
+    """
+
+    amplitude: float
+    spread: float = 0.6
+    shadow_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +231,8 @@ class Artefacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A run's conditions; equal runs give equal frames. `hit_share` is the share of shots that
-    meet a crystal, be it too weak to be seen.
+    meet a crystal, be it too weak to be seen. Where `diffuse` is None nobody says whether hits
+    show diffuse scattering; they show none.
     """
 
     name: str
@@ -208,4 +247,6 @@ class Run:
     obstacles: Obstacles = Obstacles()
     flaws: Flaws = Flaws()
     artefacts: Artefacts = Artefacts()
+    diffuse: Diffuse | None = None
+    unevenness: Unevenness | None = None
     hit_share: float = 0.5

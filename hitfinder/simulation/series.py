@@ -66,7 +66,7 @@ def _writer(path: Path, simulator: Simulator) -> AbstractContextManager[SeriesWr
 
 def _add(writer: SeriesWriter, frame: SimulatedFrame, truth: Label) -> None:
     payload = recoded(array_payload(frame.pixels), carried=("bslz4",), encoding="bslz4")
-    writer.add(payload, label=truth, spots=frame.spots)
+    writer.add(payload, label=truth, spots=frame.spots, diffuse_strength=frame.diffuse_strength)
 
 
 def _central_snr(frame: SimulatedFrame) -> NDArray[np.float32]:
