@@ -128,7 +128,7 @@ def relief(g: Graph, side: int) -> Relief:
 
 
 def _drawn(g: Graph, maps: str, highest: float) -> str:
-    """x / (1 + |x| / highest): as it is for small ones, `highest` at most."""
+    """Maps x as x / (1 + |x| / highest): as it is for small ones, `highest` at most."""
     return g.op("Div", maps, g.op("Add", g.op("Mul", g.op("Abs", maps), 1 / highest), 1.0))
 
 
@@ -147,21 +147,21 @@ def _pools(g: Graph) -> tuple[str, str]:
     padded so below and on the right to whole blocks.
     """
     image = g.op("Unsqueeze", "image", g.ints(1))
-    pixels = g.op("Where", g.op("IsNaN", image), -NOTHING, image)
+    # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
     mean = g.op(
         "Conv",
-        pixels,
+        image,
         g.constant(np.full((1, 1, POOL, POOL), 1 / POOL**2, np.float32)),
         strides=(POOL, POOL),
     )
-    known = g.op("Greater", mean, -MEASURED)
+    nothing = g.op("IsNaN", mean)
     size = g.op("Shape", mean, start=2)
     blocks = g.op("Div", g.op("Add", size, g.ints(BLOCK - 1)), g.ints(BLOCK))
     more = g.op("Sub", g.op("Mul", blocks, g.ints(BLOCK)), size)
     pads = g.op("Concat", g.ints(0, 0), more, axis=0)
     return (
-        g.op("Pad", g.op("Where", known, mean, 0.0), pads, 0.0, g.ints(2, 3)),
-        g.op("Pad", g.number(known), pads, 0.0, g.ints(2, 3)),
+        g.op("Pad", g.op("Where", nothing, 0.0, mean), pads, 0.0, g.ints(2, 3)),
+        g.op("Pad", g.number(g.op("Not", nothing)), pads, 0.0, g.ints(2, 3)),
     )
 
 
@@ -237,14 +237,14 @@ def _averaging(g: Graph, maps: str, size: str, longest: str, side: int, axis: in
 
 
 def _grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """x and y (1, 1, side, side) of places, from the middle, the square's half side being 1."""
+    """Maps (1, 1, side, side) of x and y, from the middle, the square's half side being 1."""
     at = (2 * np.arange(side, dtype=np.float32) + 1 - side) / np.float32(side)
     y, x = np.meshgrid(at, at, indexing="ij")
     return x[None, None], y[None, None]
 
 
 def _centre(g: Graph, heights: str, there: str, side: int) -> tuple[str, str]:
-    """x and y (N, 1, 1, 1) of the background's centre in half sides from the middle.
+    """The background's centre, x and y (N, 1, 1, 1), in half sides from the middle.
 
     A slope (gx, gy) at (x, y) points along the line to the centre (cx, cy), rising or falling,
     where gx (y - cy) - gy (x - cx) = 0; the weighted squares of that are made least.
@@ -312,7 +312,8 @@ def _bell(reach: int, sigma: float) -> NDArray[np.float32]:
     """(1, 1, 2 reach + 1, 2 reach + 1) Gaussian weights of sum 1."""
     bell = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
     both = bell[:, None] * bell
-    return (both / both.sum())[None, None].astype(np.float32)
+    found: NDArray[np.float32] = (both / both.sum())[None, None].astype(np.float32)
+    return found
 
 
 def _total(g: Graph, maps: str) -> str:
