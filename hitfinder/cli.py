@@ -204,13 +204,19 @@ def label(
 def simulate(
     target: Annotated[Path, typer.Argument(help="Folder for the files, one a run.")],
     what: Annotated[
-        str, typer.Option(help="random, paper, experiments, demo, or the name of a run.")
+        str,
+        typer.Option(
+            help="random, paper, experiments, demo, diffuse, random-diffuse, or the name of a run."
+        ),
     ] = "random",
     frames: Annotated[int, typer.Option(help="Frames of each run.")] = 100,
     runs: Annotated[int, typer.Option(help="How many random runs.")] = 10,
     seed: Annotated[int, typer.Option(help="Another seed, other frames.")] = 0,
     whole: Annotated[
-        bool, typer.Option(help="Whole detectors, not the centred 350 x 350 pixels.")
+        bool,
+        typer.Option(
+            help="Whole detectors, not the centred 350 x 350 pixels; diffuse runs always are."
+        ),
     ] = False,
     processes: Annotated[int, typer.Option(help="Runs made at once.")] = 1,
 ) -> None:

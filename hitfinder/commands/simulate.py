@@ -12,12 +12,20 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hitfinder.errors import ConfigError
-from hitfinder.simulation.catalog import CENTRAL_PX, EXPERIMENTS, NAMED, PAPER_RUNS, central
+from hitfinder.simulation.catalog import (
+    CENTRAL_PX,
+    DIFFUSE_RUNS,
+    EXPERIMENTS,
+    NAMED,
+    PAPER_RUNS,
+    central,
+)
+from hitfinder.simulation.random_diffuse import random_diffuse_run
 from hitfinder.simulation.random_run import random_run
 from hitfinder.simulation.series import write_demo_series, write_series
 
-_SETS = {"paper": PAPER_RUNS, "experiments": EXPERIMENTS}
-KINDS = ("random", *_SETS, "demo", *NAMED)
+_SETS = {"paper": PAPER_RUNS, "experiments": EXPERIMENTS, "diffuse": DIFFUSE_RUNS}
+KINDS = ("random", "random-diffuse", *_SETS, "demo", *NAMED)
 
 _SEEDS_APART = 1000
 """Named runs have seeds below; another `--seed` gives each run other shots, never one another's."""
@@ -38,8 +46,8 @@ def run(
     processes: int,
 ) -> int:
     """Write `what` into the folder `target`, made if absent: a run a file, `frames` shots each, of
-    the middle 350 x 350 pixels or of `whole` detectors. "random" draws `runs` runs. Equal arguments
-    give equal files. Exit status 0.
+    the middle 350 x 350 pixels or of `whole` detectors. "random" and "random-diffuse" draw `runs`
+    runs. Runs with diffuse hits are always whole. Equal arguments give equal files. Exit status 0.
 
     Raises ConfigError and DataFileError.
     """
@@ -76,6 +84,9 @@ def _jobs(
     if what == "demo":
         path = target / "demo.h5"
         return {path: partial(write_demo_series, path, frames, seed)}
+    if what == "random-diffuse":
+        paths = {target / f"{what}-{one}.h5": one for one in range(seed, seed + runs)}
+        return {path: partial(_random_diffuse, path, one, frames) for path, one in paths.items()}
     if what == "random":
         paths = {target / f"random-{one}.h5": one for one in range(seed, seed + runs)}
         return {path: partial(_random, path, one, frames, whole) for path, one in paths.items()}
@@ -83,7 +94,8 @@ def _jobs(
     for one in _SETS.get(what) or (NAMED[what],):
         path = target / f"{one.name}.h5"
         seeded = replace(one, seed=one.seed + _SEEDS_APART * seed)
-        jobs[path] = partial(write_series, path, seeded if whole else central(seeded), frames)
+        seen = seeded if whole or one.diffuse else central(seeded)
+        jobs[path] = partial(write_series, path, seen, frames)
     return jobs
 
 
@@ -91,6 +103,10 @@ def _random(path: Path, seed: int, frames: int, whole: bool) -> None:
     """A run drawn here, as drawing takes a while, too."""
     side = None if whole else CENTRAL_PX
     write_series(path, random_run(seed, side, side), frames)
+
+
+def _random_diffuse(path: Path, seed: int, frames: int) -> None:
+    write_series(path, random_diffuse_run(seed), frames)
 
 
 def _written(jobs: dict[Path, Write], processes: int) -> Iterator[Path]:

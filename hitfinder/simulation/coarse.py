@@ -57,4 +57,5 @@ def _between(count: int, at: NDArray[np.float64], step_px: float) -> NDArray[np.
     """(count, len(at)): what each point adds to each pixel's middle."""
     place = (np.arange(count) + 0.5) / step_px
     weights = 1 - abs(place[:, None] - np.arange(len(at))[None, :])
-    return np.maximum(weights, 0.0).astype(np.float32)
+    kept: NDArray[np.float32] = np.maximum(weights, 0.0).astype(np.float32)
+    return kept

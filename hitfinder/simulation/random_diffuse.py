@@ -107,6 +107,8 @@ def _draw(seed: int, rng: np.random.Generator) -> Run:
         sample=replace(
             sample,
             volume_spread=rng.uniform(0.2, 0.8),
+            extra_crystals=min(sample.extra_crystals, 0.5),
+            domains=1,  # thousands of spots more, for nothing that matters here
             symmetry=one_of(rng, _symmetries(angles)),
         ),
         scattering=replace(scattering, photons=max(scattering.photons, _FEWEST_PHOTONS)),

@@ -1,5 +1,6 @@
 """Simulated runs to files, and the demo's series."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from hitfinder.dataset.frames import Label
 from hitfinder.dataset.hdf5_writer import SeriesWriter, series_writer
+from hitfinder.errors import ConfigError
 from hitfinder.frame import array_payload
 from hitfinder.simulation.catalog import CENTRAL_PX, DEMO
 from hitfinder.simulation.draws import Purpose, stream
@@ -17,6 +19,9 @@ from hitfinder.simulation.simulator import SimulatedFrame, Simulator, label
 from hitfinder.wire.compression import recoded
 
 DEMO_HIT_SHARE = 0.2
+
+_SHOTS_A_HIT = 50
+"""A run with fewer hits is of no use to learn from."""
 
 
 def write_series(path: Path, run: Run, frames: int) -> None:
@@ -30,6 +35,27 @@ def write_series(path: Path, run: Run, frames: int) -> None:
         for number in range(frames):
             frame = simulator.shot(number)
             _add(writer, frame, frame.label)
+
+
+def diffuse_hits(simulator: Simulator, count: int, first: int = 0) -> Iterator[SimulatedFrame]:
+    """A run's first `count` frames from shot `first` on that are hits and beyond doubt diffuse or
+    not: what diffuse models learn from and are judged on.
+
+    Raises ConfigError where too few of the run's shots are such.
+    """
+    given = 0
+    for number in range(first, first + _SHOTS_A_HIT * count):
+        if given == count:
+            return
+        frame = simulator.shot(number)
+        if frame.label.truth == "hit" and frame.label.diffuse is not None:
+            given += 1
+            yield frame
+    if given < count:
+        raise ConfigError(
+            f"run {simulator.run.name}: {given} of {_SHOTS_A_HIT * count} shots are hits that are "
+            "known to be diffuse or not; give it more brightness or another strength"
+        )
 
 
 def write_demo_series(path: Path, frames: int = 60, seed: int = 20) -> None:

@@ -60,8 +60,8 @@ def test_the_catalogue() -> None:
         *("98", "99", "100"),
     ]
     assert len(EXPERIMENTS) == 5
-    assert len(NAMED) == 15
-    assert len({run.seed for run in NAMED.values()}) == 15
+    assert len(NAMED) == 19
+    assert len({run.seed for run in NAMED.values()}) == 19
     assert len({run.readout.dtype for run in EXPERIMENTS}) == 5
     for run in NAMED.values():
         assert run.geometry.shape == (run.window.rows, run.window.cols)
@@ -102,7 +102,7 @@ def test_the_command_gives_named_runs_other_shots_for_other_seeds(tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"what": "nothing"}, "simulate nothing: known are random, paper, experiments, demo, 90"),
+        ({"what": "nothing"}, "simulate nothing: known are random, random-diffuse, paper, "),
         ({"frames": 0}, "--frames 0: must be 1 or more"),
         ({"seed": -1}, "--seed -1: must be 0 or more"),
     ],
