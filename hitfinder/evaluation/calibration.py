@@ -43,12 +43,12 @@ class Calibration:
     n_allowed_below: int
     runs: tuple[str, ...] = ()
 
-    def told(self) -> str:
-        """The promise in words, for a card."""
+    def told(self, hits: str = "hits") -> str:
+        """The promise in words, for a card; `hits` is what the frames to be kept are called."""
         where = f" in each of {', '.join(self.runs)}" if self.runs else ""
         return (
             f"sensitivity at least {self.sensitivity:g} with {self.confidence:.0%} confidence on "
-            f"frames like the {self.n_hits} hits calibrated on{where}, of which "
+            f"frames like the {self.n_hits} {hits} calibrated on{where}, of which "
             f"{self.n_allowed_below} may lie below it (distribution-free tolerance limit, Wilks "
             "1941)"
         )

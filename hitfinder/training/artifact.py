@@ -47,10 +47,13 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """With `confidence`, a model keeps at least the share `sensitivity` of strong hits."""
+    """With `confidence`, a model keeps at least the share `sensitivity` of strong hits; `hits` is
+    what they are called.
+    """
 
     sensitivity: float
     confidence: float
+    hits: str = "hits (weak ones do not count)"
 
 
 def check_promise(n_hits: int, promise: Promise) -> None:
@@ -62,9 +65,9 @@ def check_promise(n_hits: int, promise: Promise) -> None:
     best = math.floor(1000 * (1 - confidence) ** (1 / n_hits)) / 1000 if n_hits else 0.0
     lower = f", or lower --sensitivity, to {best:g} at most" if best else ""
     raise DataFileError(
-        f"{n_hits} hits to calibrate on (weak ones do not count) are too few for a sensitivity of "
+        f"{n_hits} {promise.hits} to calibrate on are too few for a sensitivity of "
         f"{sensitivity:g} with {confidence:.4g} confidence: that takes "
-        f"{hits_needed(sensitivity=sensitivity, confidence=confidence)}. Add frames with hits, of "
+        f"{hits_needed(sensitivity=sensitivity, confidence=confidence)}. Add such frames, of "
         f"which about a fifth is calibrated on{lower}"
     )
 
@@ -103,7 +106,7 @@ def write_artifact(
             card = msgspec.structs.replace(
                 card,
                 threshold=calibration.threshold,
-                threshold_from=calibration.told(),
+                threshold_from=calibration.told(promise.hits.partition(" (")[0]),
                 confidence=f"{promise.confidence:.0%}",
             )
         tested = material.load("test", score, partial(done, "test"))

@@ -16,15 +16,16 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.dataset.frames import Label, Series
+from hitfinder.dataset.frames import Label, Series, as_diffuse
 from hitfinder.errors import DataFileError
 from hitfinder.evaluation.scores import read_region, run_names
 from hitfinder.frame import array_payload
 from hitfinder.images.region import RegionSettings, plan_region
+from hitfinder.inference.model_card import Task
 from hitfinder.peaks.finder import PeakFinder, plan_peaks
 from hitfinder.peaks.settings import PeakSettings
 from hitfinder.simulation.run import Run
-from hitfinder.simulation.simulator import Simulator, label
+from hitfinder.simulation.simulator import SimulatedFrame, Simulator, label
 
 Draw = Callable[[], Run]
 """Gives a simulated run; drawing one takes a while, so workers do it."""
@@ -98,13 +99,15 @@ class Material(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
     """Material that is made as it is needed: `shots` frames of each run of a part. `processes`
-    make it at once; their number changes nothing of it.
+    make it at once; their number changes nothing of it. For the task "diffuse" the labels are
+    `as_diffuse`.
     """
 
     runs: Mapping[Part, Sequence[Draw]]
     shots: Mapping[Part, int]
     processes: int
     words: str
+    task: Task = "hit"
 
     def load(self, part: Part, reduce: Reduce, done: Callable[[int], None]) -> list[Samples]:
         """See `Material`."""
@@ -124,7 +127,7 @@ class Simulated:
             initializer=signal.signal,
             initargs=(signal.SIGINT, signal.SIG_IGN),
         ) as pool:
-            for piece in pool.map(partial(_simulate, reduce, part), tasks):
+            for piece in pool.map(partial(_simulate, reduce, part, self.task), tasks):
                 pieces.setdefault(piece.run, []).append(piece)
                 done(len(piece))
         return [_joined(each) for each in pieces.values()]
@@ -138,29 +141,32 @@ class Simulated:
         return self.words
 
 
-def _simulate(reduce: Reduce, part: Part, task: tuple[Draw, int, int]) -> Samples:
+def _simulate(reduce: Reduce, part: Part, asked: Task, task: tuple[Draw, int, int]) -> Samples:
     """Shots of a run. Labels for learning count what the region leaves to be seen; those that a
     model is measured by count all.
     """
     draw, start, stop = task
     run = draw()
     simulator = Simulator(run)
-    frames = [simulator.shot(number) for number in range(start, stop)]
-    shape = frames[0].pixels.shape
-    reader = plan_region(WHOLE, shape, simulator.detector, None)
-    images = np.empty((len(frames), *shape), np.float32)
-    for image, frame in zip(images, frames, strict=True):
-        reader.read(array_payload(frame.pixels), image)
-    spots = [_seen(image, frame.spots) for image, frame in zip(images, frames, strict=True)]
+    reader = plan_region(WHOLE, simulator.maps.shape, simulator.detector, None)
+    inputs, labels, spots = [], [], []
+    for number in range(start, stop):  # one by one: whole frames are large
+        frame = simulator.shot(number)
+        image = np.empty((1, *reader.shape), np.float32)
+        reader.read(array_payload(frame.pixels), image[0])
+        seen = _seen(image[0], frame.spots)
+        inputs.append(reduce(image))
+        labels.append(_label(asked, part, frame, seen))
+        spots.append(seen[:, :2])
     return Samples(
-        run=run.name,
-        inputs=reduce(images),
-        labels=tuple(
-            frame.label if part == "test" else label(seen[:, 2], frame.label.artefacts)
-            for frame, seen in zip(frames, spots, strict=True)
-        ),
-        spots=tuple(seen[:, :2] for seen in spots),
+        run=run.name, inputs=np.concatenate(inputs), labels=tuple(labels), spots=tuple(spots)
     )
+
+
+def _label(asked: Task, part: Part, frame: SimulatedFrame, seen: NDArray[np.float32]) -> Label:
+    if asked == "diffuse":
+        return as_diffuse(frame.label)
+    return frame.label if part == "test" else label(seen[:, 2], frame.label.artefacts)
 
 
 def _seen(image: NDArray[np.float32], spots: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -173,12 +179,13 @@ def _seen(image: NDArray[np.float32], spots: NDArray[np.float32]) -> NDArray[np.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """Material from labelled files. What stands out in a hit, for our own peak finder, is taken
-    for its spots; in a miss nothing is one.
+    for its spots; in a miss nothing is one, and for the task "diffuse" spots do not matter.
     """
 
     parts: Mapping[Part, Sequence[Series]]
     region: RegionSettings
     words: str
+    task: Task = "hit"
 
     def load(self, part: Part, reduce: Reduce, done: Callable[[int], None]) -> list[Samples]:
         """See `Material`. A frame that cannot be read raises DataFileError: training must not go
@@ -211,7 +218,8 @@ class Files:
                 raise DataFileError(f"{problem}; label it ambiguous, or leave it out")
             inputs.append(reduce(image[np.newaxis]))
             labels.append(ref.label)
-            spots.append(_peaks(finder, image) if ref.label.truth == "hit" else _no_spots())
+            looked_for = self.task == "hit" and ref.label.truth == "hit"
+            spots.append(_peaks(finder, image) if looked_for else _no_spots())
             done(1)
         return Samples(
             run=name, inputs=np.concatenate(inputs), labels=tuple(labels), spots=tuple(spots)
@@ -236,12 +244,12 @@ def _joined(parts: Sequence[Samples]) -> Samples:
     )
 
 
-def check_classes(samples: Sequence[Samples]) -> None:
-    """Raises DataFileError unless there are hits and misses to learn from."""
+def check_classes(samples: Sequence[Samples], names: tuple[str, str] = ("hit", "miss")) -> None:
+    """Raises DataFileError unless there are hits and misses to learn from, so called."""
     truths = np.concatenate([each.truths for each in samples])
-    for code, name in ((1, "hit"), (0, "miss")):
+    for code, name in zip((1, 0), names, strict=True):
         if not (truths == code).any():
             raise DataFileError(
-                f"none of the {len(truths)} frames to train on is labelled {name}; give both hits "
-                "and misses"
+                f"none of the {len(truths)} frames to train on is labelled {name}; give both "
+                f"{names[0]} and {names[1]}"
             )

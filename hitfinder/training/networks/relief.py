@@ -14,11 +14,10 @@ the background over the frame. The whole frame goes into the square, its sides i
 the rest of the square counts as not measured; so does a pool that lacks a pixel.
 Frames of any size do; up to POOL - 1 pixels on the right and below are not looked at.
 
-`Relief` is a graph for itself as well, run where models are trained: one arithmetic, in no second
+It is a graph for itself as well (`relief_graph`), which training runs: one arithmetic, in no second
 language. What this file does not know: what a relief means, resolution, polarisation.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,19 +83,12 @@ BROADEST = 1.0
 CHANNELS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relief:
-    """`features` names (N, CHANNELS, side, side) in a graph: heights above the surroundings, and
-    heights above the radial mean, both in units of the noise and drawn together beyond HIGHEST;
-    the latter in units of the background's spread; and 1 where measured. All are 0 where not.
+def relief(g: Graph, side: int) -> str:
+    """Add the arithmetic to a graph with the input `image`; the name of its (N, CHANNELS, side,
+    side): heights above the surroundings, and heights above the radial mean, both in units of the
+    noise and drawn together beyond HIGHEST; the latter in units of the background's spread; and 1
+    where measured. All are 0 where not.
     """
-
-    features: str
-    side: int
-
-
-def relief(g: Graph, side: int) -> Relief:
-    """Add the arithmetic to a graph with the input `image`."""
     pools, whole = _pools(g)
     values = _without_spots(g, pools, whole)
     rows, cols = _sizes(g)
@@ -124,7 +116,7 @@ def relief(g: Graph, side: int) -> Relief:
         _drawn(g, g.op("Mul", g.op("Div", each, noise), there), HIGHEST) for each in (flat, left)
     ]
     channels.append(g.op("Clip", g.op("Div", left, spread), -BROADEST, BROADEST))
-    return Relief(features=g.op("Concat", *channels, there, axis=1), side=side)
+    return g.op("Concat", *channels, there, axis=1)
 
 
 def _drawn(g: Graph, maps: str, highest: float) -> str:
@@ -135,7 +127,7 @@ def _drawn(g: Graph, maps: str, highest: float) -> str:
 def relief_graph(side: int) -> bytes:
     """The first half alone: `image` → `features` (N, CHANNELS, side, side)."""
     g = Graph()
-    g.op("Identity", relief(g, side).features, name="features")
+    g.op("Identity", relief(g, side), name="features")
     shape: tuple[str | int, ...] = ("N", CHANNELS, side, side)
     model = g.model("relief", {"image": ("N", "H", "W")}, {"features": shape}, "Relief.")
     content: bytes = model.SerializeToString(deterministic=True)

@@ -14,7 +14,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from onnx import TensorProto
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
@@ -115,24 +117,34 @@ def from_state(stored: dict[str, Tensor]) -> Vgg16:
     return net
 
 
-def vgg16_numbers(g: Graph, features: str, net: Vgg16) -> str:
-    """Add the network to a graph: a relief's `features` → (N, 8192)."""
-    weights = {name: value.detach().numpy() for name, value in net.state_dict().items()}
+def vgg16_numbers(g: Graph, features: str, net: Vgg16, *, half: bool = False) -> str:
+    """Add the network to a graph: a relief's `features` → (N, 8192) float32. With `half` its
+    weights and all that it computes are float16.
+    """
+    kind = np.float16 if half else np.float32
+    weights = {
+        name: value.detach().numpy().astype(kind) for name, value in net.state_dict().items()
+    }
     colours = g.op("Slice", features, g.ints(0), g.ints(3), g.ints(1))
     maps = g.op("Mul", colours, g.constant(net.heights.numpy()))
-    for kind, name in _places():
-        if kind == "pool":
+    if half:
+        maps = g.op("Cast", maps, to=TensorProto.FLOAT16)
+
+    def parts(name: str) -> list[str]:
+        return [g.named(f"{name}.{part}", weights) for part in ("weight", "bias")]
+
+    for what, name in _places():
+        if what == "pool":
             maps = g.op("MaxPool", maps, kernel_shape=(2, 2), strides=(2, 2))
-            continue
-        parts = [g.named(f"{name}.{part}", weights) for part in ("weight", "bias")]
-        maps = g.op("Relu", g.op("Conv", maps, *parts, pads=(1, 1, 1, 1)))
+        else:
+            maps = g.op("Relu", g.op("Conv", maps, *parts(name), pads=(1, 1, 1, 1)))
     flat = g.op("Flatten", maps)
     wide = []
     for place in ("0", "3"):
-        parts = [g.named(f"classifier.{place}.{part}", weights) for part in ("weight", "bias")]
-        flat = g.op("Relu", g.op("Gemm", flat, *parts, transB=1))
+        flat = g.op("Relu", g.op("Gemm", flat, *parts(f"classifier.{place}"), transB=1))
         wide.append(flat)
-    return g.op("Concat", *wide, axis=1)
+    numbers = g.op("Concat", *wide, axis=1)
+    return g.number(numbers) if half else numbers
 
 
 def _places() -> Iterator[tuple[str, str]]:
