@@ -79,7 +79,7 @@ class DiffuseField:
             run.beam.wavelength_angstrom * distance_px / (2 * np.pi * settings.gamma_angstrom)
         )
         self._coarse = coarse = Coarse(run, float(np.clip(_STEP_SHARE * width_px, 1.0, 16.0)))
-        self._field, self._per_index = _blurred(run, settings, float(coarse.s.max()), self._real)
+        self.field, self.per_index = _blurred(run, settings, float(coarse.s.max()), self._real)
         self._shells = _shells(coarse.s, settings.sigma_angstrom)
         seen = ~coarse.seen_in(mask) & (coarse.seen_in(arriving) > 0)
         expected = self._shells * coarse.seen_in(arriving)
@@ -88,7 +88,7 @@ class DiffuseField:
         self._usual = self._level(background)
         mean = float(expected[self._band].mean()) if self._band.any() else 1.0
         # Photons of all diffuse light at shells of 1, such that its anisotropic part is `strength`.
-        contrast = _contrast(float(self._field.std()), settings)
+        contrast = _contrast(float(self.field.std()), settings)
         self._scale = settings.strength * self._usual / contrast / mean
         self._uneven = contrast * self._scale * expected * seen
 
@@ -130,8 +130,8 @@ class DiffuseField:
 
     def _cut(self, indices: NDArray[np.float32]) -> Image:
         """The field (grid rows, grid cols) at fractional indices (3, grid rows, grid cols)."""
-        sizes = self._field.shape
-        place = indices * self._per_index[:, None, None]
+        sizes = self.field.shape
+        place = indices * self.per_index[:, None, None]
         low = np.floor(place)
         past = place - low
         corner = low.astype(np.intp)
@@ -142,7 +142,7 @@ class DiffuseField:
             for axis in range(3):
                 weight *= past[axis] if step[axis] else 1 - past[axis]
                 at.append((corner[axis] + step[axis]) % sizes[axis])
-            total += weight * self._field[at[0], at[1], at[2]]
+            total += weight * self.field[at[0], at[1], at[2]]
         return total
 
     def _sheets(self, indices: NDArray[np.float32]) -> Image | np.float32:
@@ -203,7 +203,8 @@ def _blurred(
     )
     near = np.exp(-np.sqrt(np.einsum("i...,i...->...", places, places)) / gamma)
     spectrum = np.fft.rfftn(field) * near.astype(np.float32)
-    field = np.maximum(np.fft.irfftn(spectrum, s=tuple(sizes)).astype(np.float32), 1e-3)
+    # Without its shape: all sizes are even.
+    field = np.maximum(np.fft.irfftn(spectrum).astype(np.float32), 1e-3)
     # The power that gives the contrast, found step by step; streaks bring some of it.
     wanted = np.sqrt(
         max((1 + settings.contrast**2) / (1 + _contrast(0.0, settings) ** 2) - 1, 0.01)

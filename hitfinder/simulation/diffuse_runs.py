@@ -31,19 +31,19 @@ REPAIR = Run(
         shape=(1734, 1731), pixel_mm=0.10992, distance_mm=135.0, beam_x_px=869.3, beam_y_px=861.8
     ),
     window=Window(top=0, left=0, rows=1734, cols=1731),
-    beam=Beam(wavelength_angstrom=1.31, bandwidth=1.2e-3, divergence_rad=1e-4, spread=0.25),
+    beam=Beam(wavelength_angstrom=1.31, bandwidth=1.2e-3, divergence_rad=1e-4, spread=0.2),
     sample=Sample(
         cell_angstrom=(71.0, 71.0, 168.0),
         b_factor=32.0,
         brightness=150.0,
-        volume_spread=0.5,
+        volume_spread=0.35,
         size_um=0.2,
         mosaicity_rad=2e-3,
         spot_px=0.5,
         symmetry="4/mmm",
     ),
     scattering=Scattering(
-        photons=2.4, air_share=0.35, air_decay=0.12, ring_width=0.06, jet_spread=0.3
+        photons=2.4, air_share=0.35, air_decay=0.12, ring_width=0.06, jet_spread=0.25
     ),
     readout=Readout(
         counting=False,
@@ -62,11 +62,11 @@ REPAIR = Run(
     layout=Layout(modules=(8, 4), gap_px=(20, 16), chips=(1, 2)),
     obstacles=Obstacles(beamstop_px=16.0, transmission=0.02),
     flaws=Flaws(dead_share=4e-4, hot_per_mpx=40.0, hot_photons=12.0),
-    artefacts=Artefacts(spotty_ice=0.02, salt=0.02, jet=0.06, cosmics_per_mpx=0.3),
+    artefacts=Artefacts(spotty_ice=0.02, salt=0.02, jet=0.002, cosmics_per_mpx=0.3),
     diffuse=Diffuse(
-        share=0.5, strength=0.055, spread=0.3, gamma_angstrom=12.0, sigma_angstrom=0.45
+        share=0.5, strength=0.085, spread=0.25, gamma_angstrom=12.0, sigma_angstrom=0.45
     ),
-    unevenness=Unevenness(amplitude=0.05, spread=0.7, shadow_share=0.02),
+    unevenness=Unevenness(amplitude=0.025, spread=0.4, shadow_share=0.002),
     hit_share=1.0,
 )
 """Every shot meets a crystal: in Su's work hits were found first."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hitfinder.dataset.frames import Label
-from hitfinder.dataset.hdf5_writer import SPOTS, series_writer
+from hitfinder.dataset.hdf5_writer import DIFFUSE_STRENGTH, SPOTS, series_writer
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import DataFileError
 from hitfinder.frame import Detector, array_payload
@@ -38,16 +38,17 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     with series_writer(path, shape=(40, 50), dtype=U2, detector=detector) as writer:
         writer.add(
             encoded,
-            label=Label(truth="hit", tier="weak", artefacts=("salt", "cosmic")),
+            label=Label(truth="hit", tier="weak", artefacts=("salt", "cosmic"), diffuse=True),
             spots=spots,
+            diffuse_strength=0.125,
         )
-        writer.add(array_payload(frames[1]), label=Label(truth="ambiguous"))
+        writer.add(array_payload(frames[1]), label=Label(truth="ambiguous", diffuse=False))
         assert not path.exists()  # a reader never sees half a file
         writer.add(array_payload(frames[2]))
     (series,) = open_series([path])
     assert [frame.label for frame in series.frames] == [
-        Label(truth="hit", tier="weak", artefacts=("salt", "cosmic")),
-        Label(truth="ambiguous"),
+        Label(truth="hit", tier="weak", artefacts=("salt", "cosmic"), diffuse=True),
+        Label(truth="ambiguous", diffuse=False),
         None,
     ]
     assert [frame.load().encoding for frame in series.frames] == ["bslz4"] * 3
@@ -56,6 +57,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         np.testing.assert_array_equal(frame.load().whole(), expected)
     with h5py.File(path) as file:  # by HDF5's own filter, too
         np.testing.assert_array_equal(file["entry/data/data"][()], frames)
+        assert file[DIFFUSE_STRENGTH][()].tolist() == [0.125, 0.0, 0.0]
         assert file[SPOTS][()].tolist() == [[0, 1.5, 2.5, 9, 100]]
     got = series.detector
     assert got.mask is not None

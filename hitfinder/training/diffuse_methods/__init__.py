@@ -1,0 +1,1 @@
+"""The methods that diffuse models are measured against, as functions of prepared frames."""

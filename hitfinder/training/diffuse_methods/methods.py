@@ -1,0 +1,69 @@
+"""The rows of the table that learn no network: from labelled frames and others to the others'
+scores, P(diffuse).
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from hitfinder.training.diffuse_methods.diffusion_map import embedded
+from hitfinder.training.diffuse_methods.prepared import Prepared, joined
+from hitfinder.training.diffuse_methods.similarity import common_line, correlation, euclidean
+
+Scores = NDArray[np.float64]
+
+
+class Method(Protocol):
+    """Scores (m,) in [0, 1] of m test frames from n training frames and whether each is diffuse,
+    (n,) bool.
+    """
+
+    def __call__(
+        self, train_frames: Prepared, train_labels: NDArray[np.bool_], test_frames: Prepared
+    ) -> Scores:
+        """See the class."""
+        ...
+
+
+def anisotropy(
+    train_frames: Prepared, train_labels: NDArray[np.bool_], test_frames: Prepared
+) -> Scores:
+    """By how much is left without the round background; the threshold is learned."""
+    train, test = (np.log(each.anisotropy)[:, None] for each in (train_frames, test_frames))
+    return fitted(train, train_labels, test)
+
+
+def diffusion_map(similarity: Callable[[Prepared], NDArray[np.float64]]) -> Method:
+    """By the place in the diffusion map of all frames together."""
+
+    def method(
+        train_frames: Prepared, train_labels: NDArray[np.bool_], test_frames: Prepared
+    ) -> Scores:
+        points = embedded(similarity(joined([train_frames, test_frames])))
+        known = len(train_frames)
+        return fitted(points[:known], train_labels, points[known:])
+
+    return method
+
+
+METHODS: dict[str, Method] = {
+    "anisotropy": anisotropy,
+    "diffusion map, Euclidean": diffusion_map(euclidean),
+    "diffusion map, correlation": diffusion_map(correlation),
+    "diffusion map, common line": diffusion_map(common_line),
+}
+
+
+def fitted(
+    train: NDArray[np.float64], labels: NDArray[np.bool_], test: NDArray[np.float64]
+) -> Scores:
+    """P (m,) of test points (m, k) by a logistic regression on points (n, k), scaled."""
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    model.fit(train, labels)
+    scores: Scores = model.predict_proba(test)[:, 1]
+    return scores
