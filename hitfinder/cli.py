@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hitfinder import __version__
-from hitfinder.errors import HitfinderError
+from hitfinder.errors import ConfigError, HitfinderError
 
 TRAIN_EXTRA = frozenset({"torch", "onnx", "scipy", "matplotlib"})
 """What only making and measuring models needs, and a service can do without."""
@@ -238,9 +238,20 @@ def simulate(
 
 @app.command(epilog="Example: hitfinder train hit --out models/hit")
 def train(
-    task: Annotated[str, typer.Argument(help="What the model is to tell: hit.")],
+    task: Annotated[str, typer.Argument(help="What the model is to tell: hit or diffuse.")],
     out: Annotated[Path, typer.Option(help="Folder for the artifact; must be new.")],
-    network: Annotated[str, typer.Option(help="hit, or li2018 to reproduce the paper.")] = "hit",
+    network: Annotated[
+        str, typer.Option(help="For hit: hit, or li2018 to reproduce the paper.")
+    ] = "hit",
+    method: Annotated[
+        str | None, typer.Option(help="For diffuse: compact, or vgg16. Left out: compact.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="For vgg16: torchvision's vgg16-397923af.pth.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="For vgg16: fp32, fp16 or int8. Left out: fp32.")
+    ] = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(help="A labelled file or folder; again for more. Left out: simulated."),
@@ -251,24 +262,63 @@ def train(
     ] = None,
     region: Region = "center",
     runs: Annotated[
-        int | None, typer.Option(help="Simulated runs to train on; left out, 700.")
+        int | None, typer.Option(help="Simulated runs to train on; left out, 700, or 600.")
     ] = None,
-    shots: Annotated[
-        int | None, typer.Option(help="Frames of each; left out, 40, for li2018 1500.")
-    ] = None,
+    shots: Annotated[int | None, typer.Option(help="Frames of each; left out, enough.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 1,
     epochs: Annotated[
         int | None, typer.Option(help="Times through the data; left out, enough.")
     ] = None,
     sensitivity: Annotated[
-        float, typer.Option(help="Share of strong hits that the threshold must keep.")
+        float, typer.Option(help="For hit: share of strong hits that the threshold must keep.")
     ] = 0.92,
+    specificity: Annotated[
+        float | None,
+        typer.Option(
+            help="For diffuse: share of other hits that must lie below the threshold. Left out: "
+            "0.98."
+        ),
+    ] = None,
     confidence: Annotated[float, typer.Option(help="With this confidence.")] = 0.95,
     processes: Annotated[
         int | None, typer.Option(help="Simulated runs made at once; left out, one a core.")
     ] = None,
 ) -> None:
     """Train a model, choose its threshold, measure it, and write card and graph."""
+    others: dict[str, dict[str, object]] = {
+        "hit": {
+            "--method": method,
+            "--weights": weights,
+            "--precision": precision,
+            "--specificity": specificity,
+        },
+        "diffuse": {
+            "--network": None if network == "hit" else network,
+            "--from": start,
+            "--region": None if region == "center" else region,
+        },
+    }
+    for option, value in others.get(task, {}).items():
+        if value is not None:
+            raise ConfigError(f"{option} {value}: not for train {task}; leave it out")
+    if task == "diffuse":
+        from hitfinder.commands import train_diffuse
+
+        asked = train_diffuse.Options(
+            method=method or "compact",
+            data=data or (),
+            labels=labels,
+            weights=weights,
+            precision=precision or "fp32",
+            runs=runs,
+            shots=shots,
+            seed=seed,
+            epochs=epochs,
+            specificity=train_diffuse.SPECIFICITY if specificity is None else specificity,
+            confidence=confidence,
+            processes=processes,
+        )
+        raise typer.Exit(train_diffuse.run(out, asked))
     from hitfinder.commands.train import Options, run
 
     options = Options(

@@ -43,12 +43,12 @@ class Calibration:
     n_allowed_below: int
     runs: tuple[str, ...] = ()
 
-    def told(self, hits: str = "hits") -> str:
-        """The promise in words, for a card; `hits` is what the frames to be kept are called."""
+    def told(self) -> str:
+        """The promise in words, for a card."""
         where = f" in each of {', '.join(self.runs)}" if self.runs else ""
         return (
             f"sensitivity at least {self.sensitivity:g} with {self.confidence:.0%} confidence on "
-            f"frames like the {self.n_hits} {hits} calibrated on{where}, of which "
+            f"frames like the {self.n_hits} hits calibrated on{where}, of which "
             f"{self.n_allowed_below} may lie below it (distribution-free tolerance limit, Wilks "
             "1941)"
         )
@@ -76,6 +76,44 @@ def calibrate(
         confidence=confidence,
         n_hits=len(scores),
         n_allowed_below=n_allowed,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restraint:
+    """With `confidence`, at least the share `specificity` of new misses scores below `threshold`.
+    `n_misses` were calibrated on, of which `n_allowed_above` may lie at or above it.
+    """
+
+    threshold: float
+    specificity: float
+    confidence: float
+    n_misses: int
+    n_allowed_above: int
+
+    def told(self, misses: str) -> str:
+        """The promise in words, for a card; `misses` is what the frames are called."""
+        return (
+            f"specificity at least {self.specificity:g} with {self.confidence:.0%} confidence on "
+            f"frames like the {self.n_misses} {misses} calibrated on, of which "
+            f"{self.n_allowed_above} may lie above it (distribution-free tolerance limit, Wilks "
+            "1941)"
+        )
+
+
+def restrain(
+    miss_scores: NDArray[np.floating], *, specificity: float, confidence: float = 0.95
+) -> Restraint:
+    """The lowest threshold with the promise, from the scores (n,) in [0, 1] of n misses: as
+    `calibrate`, upside down. Raises as that does.
+    """
+    found = calibrate(1 - miss_scores, sensitivity=specificity, confidence=confidence)
+    return Restraint(
+        threshold=1 - found.threshold,
+        specificity=specificity,
+        confidence=confidence,
+        n_misses=found.n_hits,
+        n_allowed_above=found.n_allowed_below,
     )
 
 

@@ -2,56 +2,55 @@
 it is.
 
 It learns from the truth of simulated hits, or from labelled ones, whether crystals show diffuse
-scattering. The relief learns nothing and is made once for each frame; the few convolutions behind
-it see each relief turned, mirrored and with a part of it blotted out, another time another: where
-the beam is, which way a shadow falls and what a module covers must not matter.
+scattering; weak diffuse scattering teaches nothing. Relief and texture learn nothing and are made
+once for each frame: 4508 numbers in place of millions of pixels. What is learned sees each frame
+turned, mirrored and with some of its cells blotted out, another time another: where the beam is and
+what a module or a shadow covers must not matter.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from hitfinder.inference.model_card import ModelCard
-from hitfinder.training.artifact import Epoch, Promise, hashed, write_artifact
-from hitfinder.training.networks.diffuse import SIDE, DiffuseNet, diffuse_graph
-from hitfinder.training.networks.relief import relief_graph
+from hitfinder.training.artifact import Epoch, Restrained, hashed, write_artifact
+from hitfinder.training.fixed import textures_of
+from hitfinder.training.networks.diffuse import DiffuseNet, diffuse_graph
+from hitfinder.training.networks.texture import CELLS, SIDE
 from hitfinder.training.samples import Material, Part, Samples, check_classes
 from hitfinder.training.threads import one_thread
 
 NAMES = ("diffuse", "not diffuse")
 BATCH = 32
 RATE = 3e-3
-DECAY = 1e-3
+DECAY = 1e-2
 HELD_OUT = 10
 """One run of so many shows how training goes on what it does not see, and is not trained on."""
 
 BLOTTED = 0.5
-"""Share of batches that a rectangle is taken out of, up to half of each side."""
+"""Share of batches that a rectangle of cells counts as not measured in, up to half of each side."""
 
-LEAST_BLOT = 6
+LEAST_SPREAD = 1e-3
 
 DESCRIPTION = (
-    "Judges the relief of a frame: spots cut down, the radial mean about the background's own "
+    "Judges the relief of a frame: spots left out, the radial mean about the background's own "
     "centre taken off, in units of the noise and of the background's spread, so that gain, offset "
-    "and unit cancel. Seven small convolutions and their means over what was measured tell diffuse "
-    "scattering from shadows, jets, panels and noise."
+    "and unit cancel. How that is textured in cells of 8 x 8 places tells diffuse scattering from "
+    "shadows, jets, panels and noise."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Set:
-    """Features (k, 4, SIDE, SIDE) and truths (k,) of 0 and 1, float32."""
+    """Textures (k, TEXTURES, CELLS, CELLS) and truths (k,) of 0 and 1, float32."""
 
-    features: Tensor
+    textures: Tensor
     truths: Tensor
 
 
@@ -61,7 +60,7 @@ def train_diffuse(
     *,
     seed: int,
     epochs: int,
-    promise: Promise,
+    promise: Restrained,
     created_by: str,
     done: Callable[[Part, int], None],
     told: Callable[[Epoch], None],
@@ -74,9 +73,10 @@ def train_diffuse(
     """
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
-    samples = material.load("training", features_of, partial(done, "training"))
+    samples = material.load("training", textures_of, partial(done, "training"))
     learned, held_out = _sets(samples)
     net = DiffuseNet()
+    _standardise(net, learned.textures)
     with one_thread():
         curves = _fit(net, learned, held_out, epochs, seed, told)
     draft = ModelCard(
@@ -103,26 +103,6 @@ def train_diffuse(
     return write_artifact(folder, graph, draft, material, curves, promise=promise, done=done)
 
 
-def features_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Images (k, H, W) to a relief's features (k, 4, SIDE, SIDE): a `Reduce`."""
-    return reliefs(images, SIDE)
-
-
-def reliefs(images: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Images (k, H, W) to features (k, 4, side, side), one by one."""
-    return np.concatenate(
-        [_session(side).run(None, {"image": image[np.newaxis]})[0] for image in images]
-    )
-
-
-@lru_cache(maxsize=2)
-def _session(side: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.enable_mem_pattern = False
-    return ort.InferenceSession(relief_graph(side), options, providers=["CPUExecutionProvider"])
-
-
 def _sets(samples: Sequence[Samples]) -> tuple[_Set, _Set | None]:
     """What is learned from, and every HELD_OUT-th run beside it (none of fewer runs)."""
     held_out = samples[HELD_OUT - 1 :: HELD_OUT]
@@ -132,14 +112,23 @@ def _sets(samples: Sequence[Samples]) -> tuple[_Set, _Set | None]:
 
 
 def _set(samples: Sequence[Samples]) -> _Set:
-    clear = [each.truths >= 0 for each in samples]
-    parts = list(zip(samples, clear, strict=True))
+    parts = [(each, (each.truths == 0) | each.strong) for each in samples]
     return _Set(
-        features=torch.from_numpy(np.concatenate([each.inputs[some] for each, some in parts])),
+        textures=torch.from_numpy(np.concatenate([each.inputs[some] for each, some in parts])),
         truths=torch.from_numpy(
-            np.concatenate([each.truths[some] for each, some in parts])
-        ).float(),
+            np.concatenate([each.truths[some] for each, some in parts]).astype(np.float32)
+        ),
     )
+
+
+def _standardise(net: DiffuseNet, textures: Tensor) -> None:
+    """Set the usual middle and spread of each channel, over the cells that were measured."""
+    there = textures[:, -1:]
+    total = there.sum()
+    middle = (textures * there).sum((0, 2, 3), keepdim=True) / total
+    square = ((textures - middle) ** 2 * there).sum((0, 2, 3), keepdim=True) / total
+    net.middle.copy_(middle)
+    net.spread.copy_(square.sqrt() + LEAST_SPREAD)
 
 
 def _fit(
@@ -151,53 +140,49 @@ def _fit(
     told: Callable[[Epoch], None],
 ) -> list[Epoch]:
     optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
-    batches = -(-len(learned.truths) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=epochs * batches)
+    count = len(learned.truths)
+    steps = epochs * -(-count // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
     generator = torch.Generator().manual_seed(seed)
     curves: list[Epoch] = []
     for epoch in range(1, epochs + 1):
         net.train()
         total = 0.0
-        for places in torch.split(torch.randperm(len(learned.truths), generator=generator), BATCH):
-            features = changed(learned.features[places], generator)
-            loss = F.binary_cross_entropy_with_logits(net(features), learned.truths[places])
+        for places in torch.split(torch.randperm(count, generator=generator), BATCH):
+            textures = changed(learned.textures[places], generator)
+            loss = F.binary_cross_entropy_with_logits(net(textures), learned.truths[places])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
             total += loss.item() * len(places)
-        curves.append(
-            Epoch(
-                epoch=epoch,
-                loss=total / len(learned.truths),
-                validation_loss=None if held_out is None else _mean_loss(net, held_out),
-            )
-        )
+        held_out_loss = None if held_out is None else _mean_loss(net, held_out)
+        curves.append(Epoch(epoch=epoch, loss=total / count, validation_loss=held_out_loss))
         told(curves[-1])
     return curves
 
 
-def changed(features: Tensor, generator: torch.Generator) -> Tensor:
-    """A batch (k, 4, side, side) turned or mirrored, and half of the times with a rectangle
-    blotted out, as where nothing was measured.
+def changed(textures: Tensor, generator: torch.Generator) -> Tensor:
+    """A batch (k, TEXTURES, CELLS, CELLS) turned or mirrored, and half of the times with a
+    rectangle of cells as if nothing had been measured there.
     """
     turns, mirrored, blotted = torch.rand(3, generator=generator).tolist()
-    features = torch.rot90(features, int(4 * turns), (2, 3))
+    textures = torch.rot90(textures, int(4 * turns), (2, 3))
     if mirrored < 0.5:
-        features = features.flip(3)
+        textures = textures.flip(3)
     if blotted < BLOTTED:
-        side = features.shape[3]
-        rows, cols = torch.randint(LEAST_BLOT, side // 2, (2,), generator=generator).tolist()
-        top, left = (
-            int(torch.randint(0, side - size, (1,), generator=generator)) for size in (rows, cols)
+        textures = textures.clone()
+        sides = torch.randint(1, CELLS // 2 + 1, (2,), generator=generator).tolist()
+        rows, cols = (
+            slice(start, start + side)
+            for side in sides
+            for start in torch.randint(0, CELLS - side, (1,), generator=generator).tolist()
         )
-        features = features.clone()
-        features[:, :, top : top + rows, left : left + cols] = 0
-    return features
+        textures[:, -1, rows, cols] = 0
+    return textures
 
 
 def _mean_loss(net: DiffuseNet, of: _Set) -> float:
     net.eval()
     with torch.no_grad():
-        logits = torch.cat([net(some) for some in torch.split(of.features, BATCH)])
-    return float(F.binary_cross_entropy_with_logits(logits, of.truths))
+        return float(F.binary_cross_entropy_with_logits(net(of.textures), of.truths))

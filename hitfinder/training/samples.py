@@ -8,7 +8,7 @@ the pixels. Frames of files go through the same region code as in the live servi
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from typing import Literal, Protocol
@@ -37,6 +37,10 @@ WHOLE = RegionSettings(kind="whole")
 
 SHOTS = 50
 """Frames of one task: some 25 MB of 350 x 350 pixels, a second or so of work."""
+
+STRONG = 0.05
+"""Of the background: weaker diffuse scattering is there, but in the pixels of one frame rarely to
+be told from noise. It is not learned from, and counts apart as weak."""
 
 LEARNED_FROM = 100_000
 """Training takes a run's shots from here on; files that `hitfinder simulate` writes hold those
@@ -165,7 +169,10 @@ def _simulate(reduce: Reduce, part: Part, asked: Task, task: tuple[Draw, int, in
 
 def _label(asked: Task, part: Part, frame: SimulatedFrame, seen: NDArray[np.float32]) -> Label:
     if asked == "diffuse":
-        return as_diffuse(frame.label)
+        answer = as_diffuse(frame.label)
+        if answer.truth != "hit":
+            return answer
+        return replace(answer, tier="strong" if frame.diffuse_strength >= STRONG else "weak")
     return frame.label if part == "test" else label(seen[:, 2], frame.label.artefacts)
 
 

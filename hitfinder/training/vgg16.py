@@ -34,7 +34,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from hitfinder.inference.model_card import ModelCard
 from hitfinder.training.artifact import hashed, write_artifact
-from hitfinder.training.diffuse import NAMES, reliefs
+from hitfinder.training.diffuse import NAMES
+from hitfinder.training.fixed import reliefs_of
 from hitfinder.training.networks.relief import CHANNELS, relief, relief_graph
 from hitfinder.training.networks.vgg16 import (
     FILE,
@@ -96,7 +97,7 @@ def train_vgg16(
     Raises ArtifactError, DataFileError and OSError.
     """
     net = random_vgg16(seed) if weights is None else load_vgg16(weights)
-    samples = material.load("training", photographs_of, partial(done, "training"))
+    samples = material.load("training", reliefs_of, partial(done, "training"))
     check_classes(samples, NAMES)
     clear = [each.truths >= 0 for each in samples]
     parts = list(zip(samples, clear, strict=True))
@@ -129,11 +130,6 @@ def train_vgg16(
     )
     graph = vgg16_graph(net, head, precision, features[:CALIBRATED_ON])
     return write_artifact(folder, graph, draft, material, [], promise=None, done=done)
-
-
-def photographs_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Images (k, H, W) to a relief's features (k, CHANNELS, 224, 224): a `Reduce`."""
-    return reliefs(images, SIDE)
 
 
 def numbers_of(

@@ -220,8 +220,8 @@ def test_too_few_hits_say_how_many_it_takes() -> None:
     with pytest.raises(DataFileError) as caught:
         check_promise(40, Promise(sensitivity=0.99, confidence=0.95))
     assert str(caught.value) == (
-        "40 hits (weak ones do not count) to calibrate on are too few for a sensitivity of 0.99 "
-        "with 0.95 confidence: that takes 299. Add such frames, of which about a fifth is "
+        "40 hits to calibrate on (weak ones do not count) are too few for a sensitivity of 0.99 "
+        "with 0.95 confidence: that takes 299. Add frames with hits, of which about a fifth is "
         "calibrated on, or lower --sensitivity, to 0.927 at most"
     )
     check_promise(40, Promise(sensitivity=0.927, confidence=0.95))

@@ -1,101 +1,95 @@
-"""The compact diffuse network: a frame's relief, and a few convolutions that judge it.
+"""The compact diffuse network: a frame's relief, its texture, and a few layers that judge it.
 
-    image (N, H, W) → relief (N, 4, 112, 112) → convolutions → means over what was measured → score
+    image (N, H, W) → relief (N, 4, 112, 112) → texture (N, 23, 14, 14) → layers → means over what
+    was measured → score
 
-The relief (`relief`) is fixed arithmetic, a graph that training runs, too; so `DiffuseNet` holds
-only what is learned. Its maps shrink to an eighth, which sees some quarter of the frame at once;
-of each of the last two stages' channels the mean and the root mean square over the frame count,
-not where in it anything lies. A place counts as much as of it was measured.
+Relief and texture are fixed arithmetic, a graph that training runs, too; so `DiffuseNet` holds only
+what is learned: what a cell's numbers say, and those of the cells beside it, and what it takes of
+such cells in a frame. Of each channel the mean and the root mean square over the frame count, not
+where in it anything lies; a cell counts as much as of it was measured.
 
-`diffuse_graph` writes relief and network as one graph; a test holds the two together.
+`diffuse_graph` writes it all as one graph; a test holds the two together. What this file does not
+know: what the scores of other frames are, and where the beam is.
 """
-
-from typing import Any
 
 import torch
 from onnx import ModelProto
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
-from hitfinder.training.networks.relief import CHANNELS, relief
+from hitfinder.training.networks.relief import relief
+from hitfinder.training.networks.texture import SIDE, TEXTURES, texture
 from hitfinder.training.onnx_graph import Graph
 
-SIDE = 112
-"""Places along the relief's side; 224 costs another 8 ms a frame of 1750 x 1750 pixels."""
-
-LAYERS = ((12, 1), (24, 2), (24, 1), (32, 2), (32, 1), (48, 2), (48, 1))
-"""Channels and step of the 3 x 3 convolutions."""
-
-LOOKED_AT = {4: 4, 6: 8}
-"""Layers whose channels are averaged, and how many places wide theirs are."""
-
+CHANNELS = 32
 HIDDEN = 32
 DROPPED = 0.2
 LEAST_SQUARE = 1e-6
+LEAST_SEEN = 0.1
+"""Cells; where less was measured, there is nothing to take a mean of."""
 
 
 class DiffuseNet(nn.Module):
-    """A relief's features (N, CHANNELS, SIDE, SIDE) → logits (N,) of diffuse scattering."""
+    """Textures (N, TEXTURES, CELLS, CELLS) → logits (N,) of diffuse scattering. `middle` and
+    `spread` (1, TEXTURES, 1, 1) are what each channel usually is.
+    """
+
+    middle: Tensor
+    spread: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        channels, layers = CHANNELS, []
-        for wider, step in LAYERS:
-            layers.append(nn.Conv2d(channels, wider, 3, step, 1))
-            channels = wider
-        self.layers = nn.ModuleList(layers)
-        averages = 2 * sum(LAYERS[place][0] for place in LOOKED_AT)
-        self.hidden = nn.Linear(averages, HIDDEN)
+        self.register_buffer("middle", torch.zeros(1, TEXTURES, 1, 1))
+        self.register_buffer("spread", torch.ones(1, TEXTURES, 1, 1))
+        self.cell = nn.Conv2d(TEXTURES, CHANNELS, 1)
+        self.beside = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        self.kind = nn.Conv2d(CHANNELS, CHANNELS, 1)
+        self.hidden = nn.Linear(2 * CHANNELS, HIDDEN)
         self.verdict = nn.Linear(HIDDEN, 1)
         self.dropped = nn.Dropout(DROPPED)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, textures: Tensor) -> Tensor:
         """See the class."""
-        maps, there, averages = features, features[:, -1:], []
-        for place, layer in enumerate(self.layers):
-            maps = F.relu(layer(maps))
-            if place in LOOKED_AT:
-                weight = F.avg_pool2d(there, LOOKED_AT[place])
-                total = weight.sum((2, 3)).clamp(min=1e-3)
-                averages.append((maps * weight).sum((2, 3)) / total)
-                square = (maps * maps * weight).sum((2, 3)) / total
-                averages.append(torch.sqrt(square + LEAST_SQUARE))
-        hidden = F.relu(self.hidden(self.dropped(torch.cat(averages, 1))))
-        logits: Tensor = self.verdict(hidden)[:, 0]
+        there = textures[:, -1:]
+        maps = F.relu(self.cell((textures - self.middle) / self.spread)) * there
+        maps = F.relu(self.kind(F.relu(self.beside(maps))))
+        total = there.sum((2, 3)).clamp(min=LEAST_SEEN)
+        mean = (maps * there).sum((2, 3)) / total
+        square = (maps * maps * there).sum((2, 3)) / total
+        means = torch.cat([mean, torch.sqrt(square + LEAST_SQUARE)], 1)
+        logits: Tensor = self.verdict(F.relu(self.hidden(self.dropped(means))))[:, 0]
         return logits
 
 
 def diffuse_graph(net: DiffuseNet, description: str) -> ModelProto:
     """The network as a graph: `image` → `score`, and `relief` (N, SIDE, SIDE), the heights above
-    the surroundings in units of the noise that the network saw.
+    the surroundings in units of the noise that were judged.
     """
     g = Graph()
     weights = {name: value.detach().numpy() for name, value in net.state_dict().items()}
-    features = relief(g, SIDE)
 
     def parts(name: str) -> list[str]:
         return [g.named(f"{name}.{part}", weights) for part in ("weight", "bias")]
 
-    def channel(place: int) -> str:
-        return g.op("Slice", features, g.ints(place), g.ints(place + 1), g.ints(1))
-
-    g.op("Squeeze", channel(0), g.ints(1), name="relief")
-    maps, there, averages = features, channel(CHANNELS - 1), []
-    for place, (_, step) in enumerate(LAYERS):
-        layer: dict[str, Any] = {"strides": (step, step), "pads": (1, 1, 1, 1)}
-        maps = g.op("Relu", g.op("Conv", maps, *parts(f"layers.{place}"), **layer))
-        if place in LOOKED_AT:
-            size = (LOOKED_AT[place],) * 2
-            weight = g.op("AveragePool", there, kernel_shape=size, strides=size)
-            total = g.op("Max", g.op("ReduceSum", weight, g.ints(2, 3), keepdims=0), 1e-3)
-            weighted = g.op("Mul", maps, weight)
-            mean, square = (
-                g.op("Div", g.op("ReduceSum", each, g.ints(2, 3), keepdims=0), total)
-                for each in (weighted, g.op("Mul", weighted, maps))
-            )
-            averages += [mean, g.op("Sqrt", g.op("Add", square, LEAST_SQUARE))]
-    hidden = g.op("Gemm", g.op("Concat", *averages, axis=1), *parts("hidden"), transB=1)
-    logits = g.op("Gemm", g.op("Relu", hidden), *parts("verdict"), transB=1)
+    features = relief(g, SIDE)
+    heights = g.op("Slice", features, g.ints(0), g.ints(1), g.ints(1))
+    g.op("Squeeze", heights, g.ints(1), name="relief")
+    textures = texture(g, features)
+    there = g.op("Slice", textures, g.ints(TEXTURES - 1), g.ints(TEXTURES), g.ints(1))
+    away = g.op("Sub", textures, g.named("middle", weights))
+    maps = g.op("Div", away, g.named("spread", weights))
+    maps = g.op("Mul", g.op("Relu", g.op("Conv", maps, *parts("cell"))), there)
+    maps = g.op("Relu", g.op("Conv", maps, *parts("beside"), pads=(1, 1, 1, 1)))
+    maps = g.op("Relu", g.op("Conv", maps, *parts("kind")))
+    total = g.op("Max", g.op("ReduceSum", there, g.ints(2, 3), keepdims=0), LEAST_SEEN)
+    weighted = g.op("Mul", maps, there)
+    mean, square = (
+        g.op("Div", g.op("ReduceSum", each, g.ints(2, 3), keepdims=0), total)
+        for each in (weighted, g.op("Mul", weighted, maps))
+    )
+    means = g.op("Concat", mean, g.op("Sqrt", g.op("Add", square, LEAST_SQUARE)), axis=1)
+    hidden = g.op("Relu", g.op("Gemm", means, *parts("hidden"), transB=1))
+    logits = g.op("Gemm", hidden, *parts("verdict"), transB=1)
     g.op("Squeeze", g.op("Sigmoid", logits), g.ints(1), name="score")
     return g.model(
         "diffuse",

@@ -1,7 +1,7 @@
 """What is left of a frame without its spots and its round background: the first half of every
 diffuse model, as a graph of fixed arithmetic in which nothing is learned.
 
-    image (N, H, W) → pools of 4 x 4 pixels → spots cut down → side x side → less the radial mean
+    image (N, H, W) → pools of 4 x 4 pixels → spots left out → side x side → less the radial mean
     → in units of the noise, and of the background
 
 The beam's centre, about which the background is round, is not told: it is where the lines along
@@ -38,13 +38,11 @@ MEASURED = 1e15
 """Below it, every pixel of a pool was measured."""
 
 FIRST_CUT = 6.0
-"""Mean deviations of the least of 2 x 2 pools, above their mean, at which a pool is first cut
-down: some four sigma of a pool. Least values are hardly raised by spots, however bright."""
+"""Mean deviations of the least of 2 x 2 pools, above their mean, at which pools are cut down before
+their own deviation is measured. Least values are hardly raised by spots, however bright."""
 
-CUT = 3.0
-"""Mean deviations from its surroundings at which a pool is cut then, up or down."""
-
-PASSES = 1
+CUT = 3.5
+"""Mean deviations above its surroundings at which a pool is left out then: some three sigma."""
 
 SLOPES = 56
 """Side of the map whose slopes tell the centre."""
@@ -90,7 +88,7 @@ def relief(g: Graph, side: int) -> str:
     where measured. All are 0 where not.
     """
     pools, whole = _pools(g)
-    values = _without_spots(g, pools, whole)
+    values, counts = _without_spots(g, pools, whole)
     rows, cols = _sizes(g)
     longest = g.op("Max", rows, cols)
     down, across = (
@@ -101,7 +99,7 @@ def relief(g: Graph, side: int) -> str:
     def resized(maps: str) -> str:
         return g.op("MatMul", g.op("MatMul", down, maps), across)
 
-    weight = resized(whole)  # (N, 1, side, side)
+    weight = resized(counts)  # (N, 1, side, side)
     full = g.op("ReduceMax", weight, g.ints(1, 2, 3))
     known = g.op("Greater", weight, g.op("Mul", full, 0.3))
     there = g.number(known)
@@ -157,8 +155,10 @@ def _pools(g: Graph) -> tuple[str, str]:
     )
 
 
-def _without_spots(g: Graph, mean: str, there: str) -> str:
-    """Pools' means with what stands out of the surroundings cut down."""
+def _without_spots(g: Graph, mean: str, there: str) -> tuple[str, str]:
+    """Pools' means, and 1 where a pool still counts: those that stand out of their surroundings,
+    and the eight around each, do not. Both are 0 where nothing counts.
+    """
     least = g.op(
         "MaxPool",
         g.op("Where", g.op("Greater", there, 0.0), g.op("Neg", mean), -NOTHING),
@@ -170,12 +170,11 @@ def _without_spots(g: Graph, mean: str, there: str) -> str:
     least = g.op("Where", known, g.op("Neg", least), 0.0)
     level, deviation = _surroundings(g, least, g.number(known), BLOCK)
     values = g.op("Min", mean, g.op("Add", level, g.op("Mul", deviation, FIRST_CUT)))
-    for _ in range(PASSES):
-        level, deviation = _surroundings(g, values, there, BLOCK)
-        reach = g.op("Mul", deviation, CUT)
-        values = g.op("Min", values, g.op("Add", level, reach))
-        values = g.op("Max", values, g.op("Sub", level, reach))
-    return g.op("Mul", values, there)
+    level, deviation = _surroundings(g, values, there, BLOCK)
+    out = g.number(g.op("Greater", mean, g.op("Add", level, g.op("Mul", deviation, CUT))))
+    around = g.op("MaxPool", out, kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+    counts = g.op("Mul", there, g.op("Sub", 1.0, around))
+    return g.op("Mul", mean, counts), counts
 
 
 def _surroundings(g: Graph, maps: str, there: str, block: int) -> tuple[str, str]:
