@@ -25,16 +25,23 @@ BLOCKS = 240
 CUT_SIGMA = 3.0
 """A block's pixels are cut down to so many sigma above its mean, twice: spots are no anisotropy."""
 
+OUTLIER_SIGMA = 5.0
+"""A block so far from its radius' median is left out: what large spots and shadows do, while
+diffuse light is part of what is usual there."""
+
+_DEVIATION = 0.6745
+"""The median absolute deviation of a normal distribution, in sigma."""
+
 LEAST_SHARE = 0.5
 """A block counts when so much of it was measured."""
 
 GRID = 200
 """Side of the picture; Su embeds frames in 200 x 200 x 200 points."""
 
-RINGS, SECTORS = 32, 90
-"""Of the polar picture: steps of 4 degrees, and of 1/65 per angstrom."""
+RINGS, SECTORS = 26, 72
+"""Of the polar picture: steps of 5 degrees, and of 1/60 per angstrom, a feature's usual width."""
 
-LOWEST_S, HIGHEST_S = 0.08, 0.56
+LOWEST_S, HIGHEST_S = 0.1, 0.53
 """1/d, in 1/angstrom: where the picture's rings begin and end. Nearer the beam there is no diffuse
 scattering of atoms' motions; farther there are few detectors."""
 
@@ -71,7 +78,8 @@ def joined(parts: list[Prepared]) -> Prepared:
 
 
 class Preparer:
-    """Prepares the frames of one detector; where every block looks is worked out once.
+    """Prepares the frames of one detector; where every block looks is worked out once: `s`
+    (rows, cols) is 1/d, in 1/angstrom.
 
     Raises DataFileError where the detector does not say where it stands.
     """
@@ -103,33 +111,64 @@ class Preparer:
         )
         square = x * x + y * y
         angle = np.arctan2(np.sqrt(square), distance)
-        self._s = 2 * np.sin(angle / 2) / self._wavelength
+        self.s = 2 * np.sin(angle / 2) / self._wavelength
         self._polarised = (1 - x * x / (square + distance * distance)).astype(np.float32)
         radius = np.sqrt(square) / (side * min(pixel_x, pixel_y))
         self._ring = radius.astype(np.intp)  # one block wide
         azimuth = np.arctan2(y, x)
         self._sector = np.floor(azimuth / (2 * np.pi) * SECTORS).astype(np.intp) % SECTORS
-        self._polar = np.floor((self._s - LOWEST_S) / (HIGHEST_S - LOWEST_S) * RINGS).astype(
-            np.intp
-        )
-        self._grid = _nearest(self._s, azimuth)
+        self._polar = np.floor((self.s - LOWEST_S) / (HIGHEST_S - LOWEST_S) * RINGS).astype(np.intp)
+        self._grid = _nearest(self.s, azimuth)
 
     def one(self, image: Image) -> Prepared:
         """A frame (H, W) float32, NaN = no measurement."""
-        blocks = _blocks(image, self._side) / self._polarised
-        measured = np.isfinite(blocks)
-        counted = np.bincount(self._ring[measured], minlength=int(self._ring.max()) + 1)
-        sums = np.bincount(self._ring[measured], blocks[measured], minlength=len(counted))
-        means = np.where(counted >= _FEWEST_BLOCKS, sums / np.maximum(counted, 1), np.nan)
-        background = means[self._ring]
-        left = (blocks - background).astype(np.float32)
-        noise = np.sqrt(np.maximum(background, np.nanmax(means, initial=0.0) * 1e-3))
+        return self.laid_out(self.blocks(image))
+
+    def blocks(self, image: Image, least_share: float = LEAST_SHARE) -> Image:
+        """(rows, cols) means of blocks of a frame (H, W), spots cut down; NaN where less than
+        `least_share` of a block was measured.
+        """
+        return _blocks(image, self._side, least_share)
+
+    def laid_out(self, blocks: Image) -> Prepared:
+        """The second half of `one`."""
+        left, background = self.left(blocks)
+        lowest = np.nanmax(background, initial=0.0) * np.float32(1e-3)
+        noise: Image = np.sqrt(np.maximum(background, lowest)).astype(np.float32)
         return Prepared(
             anisotropy=np.array([np.nanmean(abs(left))]),
             grid=self._picture(left)[np.newaxis],
             polar=self._sectors(left / noise)[np.newaxis],
             wavelength_angstrom=np.array([self._wavelength]),
         )
+
+    def left(self, blocks: Image) -> tuple[Image, Image]:
+        """What is left of blocks (rows, cols) without the round background, and that background;
+        both as if the beam were not polarised, outliers NaN.
+        """
+        blocks = blocks / self._polarised
+        away = blocks - self._middle(blocks)
+        usual = self._middle(abs(away)) / _DEVIATION
+        blocks = np.where(abs(away) <= OUTLIER_SIGMA * usual, blocks, np.float32(np.nan))
+        measured = np.isfinite(blocks)
+        counted = np.bincount(self._ring[measured], minlength=int(self._ring.max()) + 1)
+        sums = np.bincount(self._ring[measured], blocks[measured], minlength=len(counted))
+        means = np.where(counted >= _FEWEST_BLOCKS, sums / np.maximum(counted, 1), np.nan)
+        background: Image = means[self._ring].astype(np.float32)
+        return blocks - background, background
+
+    def _middle(self, blocks: Image) -> Image:
+        """(rows, cols): the median at each block's radius; NaN where none was measured."""
+        flat, ring = blocks.reshape(-1), self._ring.reshape(-1)
+        at = np.flatnonzero(np.isfinite(flat))
+        order = at[np.lexsort((flat[at], ring[at]))]
+        counted = np.bincount(ring[at], minlength=int(ring.max()) + 1)
+        middle = np.cumsum(counted) - counted + counted // 2
+        values = np.full(len(counted), np.nan, np.float32)
+        found = counted > 0
+        values[found] = flat[order[middle[found]]]
+        medians: Image = values[self._ring]
+        return medians
 
     def _picture(self, left: Image) -> Image:
         picture = np.where(self._grid >= 0, left.reshape(-1)[self._grid], np.nan)
@@ -147,10 +186,7 @@ class Preparer:
         return means.reshape(SECTORS, RINGS).astype(np.float32)
 
 
-def _blocks(image: Image, side: int) -> Image:
-    """(rows, cols) means of blocks of an image (H, W), spots cut down; NaN where too little was
-    measured.
-    """
+def _blocks(image: Image, side: int, least_share: float) -> Image:
     rows, cols = image.shape[0] // side, image.shape[1] // side
     cut = image[: rows * side, : cols * side].reshape(rows, side, cols, side)
     pixels = cut.transpose(0, 2, 1, 3).reshape(rows, cols, side * side)  # (rows, cols, pixels)
@@ -164,7 +200,7 @@ def _blocks(image: Image, side: int) -> Image:
         highest = mean + np.float32(CUT_SIGMA) * np.sqrt(np.maximum(variance, 0))
         np.minimum(values, highest[:, :, None], out=values, where=measured)
         mean = values.sum(axis=2) / number
-    means: Image = np.where(count >= LEAST_SHARE * side * side, mean, np.float32(np.nan))
+    means: Image = np.where(count >= least_share * side * side, mean, np.float32(np.nan))
     return means
 
 

@@ -26,8 +26,9 @@ from hitfinder.training.diffuse_methods.prepared import (
     Prepared,
 )
 
-TILTS_DEG = (20.0, 60.0, 100.0)
-"""Beams are rarely nearly alike, at which arcs say little, or nearly opposite."""
+TILTS_DEG = (25.0, 55.0, 80.0, 100.0)
+"""From one to the next arcs bend by some 6 degrees more at their ends, about a sector. Larger tilts
+bend them until they leave most detectors."""
 
 MEASURED_SHARE = 0.6
 """An arc counts when so much of it was measured."""
@@ -62,12 +63,12 @@ def common_line(frames: Prepared) -> Matrix:
     """exp(highest correlation along any common arc)."""
     best = np.full((len(frames), len(frames)), -1.0, np.float32)
     for tilt_deg in TILTS_DEG:
-        arcs = _arcs(frames, tilt_deg)  # (n, SECTORS, 2 RINGS)
+        lines = arcs(frames, tilt_deg)  # (n, SECTORS, 2 RINGS)
         # What lies on one side of the circle in one frame lies on the other side in the other.
-        swapped = np.concatenate([arcs[:, :, RINGS:], arcs[:, :, :RINGS]], axis=2)
+        swapped = np.roll(lines, RINGS, axis=2)
         step = max(_LINES_AT_ONCE // SECTORS, 1)
         for first in range(0, len(frames), step):
-            ours = arcs[first : first + step].reshape(-1, 2 * RINGS)
+            ours = lines[first : first + step].reshape(-1, 2 * RINGS)
             for other in range(first, len(frames), step):
                 theirs = swapped[other : other + step].reshape(-1, 2 * RINGS)
                 found = ours @ theirs.T
@@ -87,9 +88,9 @@ def _products(frames: Prepared) -> Matrix:
     return products
 
 
-def _arcs(frames: Prepared, tilt_deg: float) -> NDArray[np.float32]:
-    """(n, SECTORS, 2 RINGS): both arcs for each azimuth, mean 0 and length 1 over what was
-    measured; 0 where that is too little.
+def arcs(frames: Prepared, tilt_deg: float) -> NDArray[np.float32]:
+    """(n, SECTORS, 2 RINGS): both arcs for each azimuth of the other beam, mean 0 and length
+    1 over what was measured; 0 where that is too little.
     """
     s = LOWEST_S + (np.arange(RINGS) + 0.5) * (HIGHEST_S - LOWEST_S) / RINGS
     sine = frames.wavelength_angstrom[:, None] * s / 2  # (n, RINGS): sine of half the angle
@@ -106,12 +107,12 @@ def _arcs(frames: Prepared, tilt_deg: float) -> NDArray[np.float32]:
         ]
         for sign in (1, -1)
     ]
-    arcs = np.concatenate(sides, axis=2)
-    measured = np.isfinite(arcs)
+    lines = np.concatenate(sides, axis=2)
+    measured = np.isfinite(lines)
     count = measured.sum(axis=2, keepdims=True)
-    arcs = np.where(measured, arcs, np.float32(0))
-    arcs -= arcs.sum(axis=2, keepdims=True) / np.maximum(count, 1)
-    arcs *= measured & (count >= MEASURED_SHARE * 2 * RINGS)
-    length = np.sqrt(np.einsum("nsr,nsr->ns", arcs, arcs))[:, :, None]
-    even: NDArray[np.float32] = (arcs / np.maximum(length, 1e-12)).astype(np.float32)
+    lines = np.where(measured, lines, np.float32(0))
+    lines -= lines.sum(axis=2, keepdims=True) / np.maximum(count, 1)
+    lines *= measured & (count >= MEASURED_SHARE * 2 * RINGS)
+    length = np.sqrt(np.einsum("nsr,nsr->ns", lines, lines))[:, :, None]
+    even: NDArray[np.float32] = (lines / np.maximum(length, 1e-12)).astype(np.float32)
     return even
