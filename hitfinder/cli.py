@@ -262,7 +262,7 @@ def train(
     ] = None,
     region: Region = "center",
     runs: Annotated[
-        int | None, typer.Option(help="Simulated runs to train on; left out, 700, or 600.")
+        int | None, typer.Option(help="Simulated runs to train on; left out, 700, or 400.")
     ] = None,
     shots: Annotated[int | None, typer.Option(help="Frames of each; left out, enough.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 1,
@@ -342,17 +342,38 @@ def train(
 @app.command(epilog="Example: hitfinder evaluate runs --model hit --out report")
 def evaluate(
     files: Files,
-    model: Annotated[str, typer.Option(help="Artifact folder or shipped name.")],
+    model: Annotated[
+        list[str], typer.Option(help="Artifact folder or shipped name; diffuse ones several times.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the report and its pictures.")],
     labels: Annotated[Path | None, typer.Option(help="CSV with labels for the data.")] = None,
     region: Region = "center",
     threshold: Annotated[float | None, typer.Option(help="In place of the card's.")] = None,
+    learn: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="For diffuse models: labelled files that methods without a model learn from; "
+            "these then stand beside them."
+        ),
+    ] = None,
 ) -> None:
     """Measure a model on labelled files, run by run: tables, intervals, pictures."""
+    from hitfinder.inference.model_card import find_artifact, load_card
+
+    if load_card(find_artifact(model[0], Path.cwd())).task == "diffuse":
+        from hitfinder.commands import evaluate_diffuse
+
+        raise typer.Exit(
+            evaluate_diffuse.run(
+                files, models=model, out=out, labels=labels, learn=learn or (), threshold=threshold
+            )
+        )
     from hitfinder.commands.evaluate import run
 
+    if len(model) > 1 or learn:
+        raise ConfigError("several --model, and --learn, are for diffuse models")
     raise typer.Exit(
-        run(files, model=model, out=out, labels=labels, region=region, threshold=threshold)
+        run(files, model=model[0], out=out, labels=labels, region=region, threshold=threshold)
     )
 
 

@@ -37,7 +37,7 @@ from hitfinder.training.vgg16 import Precision, train_vgg16
 METHODS = ("compact", "vgg16")
 OTHERS = "frames without diffuse scattering"
 
-RUNS = 600
+RUNS = 400
 """Random runs to train on; `CALIBRATED_ON` such, one to calibrate on."""
 
 SHOTS = {"compact": 8, "vgg16": 500}
