@@ -38,26 +38,27 @@ FILE_SHA256 = "397923af"
 
 
 class Vgg16(nn.Module):
-    """A relief's features (N, CHANNELS, 224, 224) → (N, 8192): fc6's 4096 numbers, then fc7's."""
+    """A relief's features (N, CHANNELS, 224, 224) → (N, 8192): fc6's 4096 numbers, then fc7's.
+    With `narrow` every layer has so many times fewer channels: the same shape, for less.
+    """
 
     heights: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, narrow: int = 1) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
         for stage in STAGES:
-            for wider in stage:
+            for full in stage:
+                wider = full // narrow
                 layers += [nn.Conv2d(channels, wider, 3, padding=1), nn.ReLU()]
                 channels = wider
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         # torchvision's places: 1 and 4 are ReLU, 2 and 5 drop out while it learns.
+        wide = WIDE // narrow
         self.classifier = nn.ModuleDict(
-            {
-                "0": nn.Linear(channels * (SIDE // 32) ** 2, WIDE),
-                "3": nn.Linear(WIDE, WIDE),
-            }
+            {"0": nn.Linear(channels * (SIDE // 32) ** 2, wide), "3": nn.Linear(wide, wide)}
         )
         heights = torch.tensor(HEIGHTS).reshape(1, 3, 1, 1)
         self.register_buffer("heights", heights, persistent=False)
@@ -70,13 +71,13 @@ class Vgg16(nn.Module):
         return torch.cat([sixth, seventh], 1)
 
 
-def random_vgg16(seed: int) -> Vgg16:
+def random_vgg16(seed: int, narrow: int = 1) -> Vgg16:
     """Weights drawn so that no layer's numbers grow or shrink on average (He et al. 2015,
     arXiv:1502.01852).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Vgg16()
+        net = Vgg16(narrow)
         for layer in net.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
