@@ -262,7 +262,7 @@ def train(
     ] = None,
     region: Region = "center",
     runs: Annotated[
-        int | None, typer.Option(help="Simulated runs to train on; left out, 700, or 400.")
+        int | None, typer.Option(help="Simulated runs to train on; left out, 700, or 252.")
     ] = None,
     shots: Annotated[int | None, typer.Option(help="Frames of each; left out, enough.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 1,
@@ -276,7 +276,7 @@ def train(
         float | None,
         typer.Option(
             help="For diffuse: share of other hits that must lie below the threshold. Left out: "
-            "0.98."
+            "0.99."
         ),
     ] = None,
     confidence: Annotated[float, typer.Option(help="With this confidence.")] = 0.95,

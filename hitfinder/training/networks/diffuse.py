@@ -1,6 +1,6 @@
 """The compact diffuse network: a frame's relief, its texture, and a few layers that judge it.
 
-    image (N, H, W) → relief (N, 4, 112, 112) → texture (N, 23, 14, 14) → layers → means over what
+    image (N, H, W) → relief (N, 4, 112, 112) → texture (N, 17, 14, 14) → layers → means over what
     was measured → score
 
 Relief and texture are fixed arithmetic, a graph that training runs, too; so `DiffuseNet` holds only
@@ -27,6 +27,13 @@ DROPPED = 0.2
 LEAST_SQUARE = 1e-6
 LEAST_SEEN = 0.1
 """Cells; where less was measured, there is nothing to take a mean of."""
+
+LEAST_SHARE = 0.1
+"""Of the square. A stack of modules without geometry is a strip, and no picture of anything: where
+modules do not lie where they stood, nothing about them is round. Its score is 0."""
+
+NEVER = -30.0
+"""A logit."""
 
 
 class DiffuseNet(nn.Module):
@@ -57,8 +64,8 @@ class DiffuseNet(nn.Module):
         mean = (maps * there).sum((2, 3)) / total
         square = (maps * maps * there).sum((2, 3)) / total
         means = torch.cat([mean, torch.sqrt(square + LEAST_SQUARE)], 1)
-        logits: Tensor = self.verdict(F.relu(self.hidden(self.dropped(means))))[:, 0]
-        return logits
+        logits = self.verdict(F.relu(self.hidden(self.dropped(means))))[:, 0]
+        return torch.where(there.mean((1, 2, 3)) >= LEAST_SHARE, logits, NEVER)
 
 
 def diffuse_graph(net: DiffuseNet, description: str) -> ModelProto:
@@ -89,8 +96,10 @@ def diffuse_graph(net: DiffuseNet, description: str) -> ModelProto:
     )
     means = g.op("Concat", mean, g.op("Sqrt", g.op("Add", square, LEAST_SQUARE)), axis=1)
     hidden = g.op("Relu", g.op("Gemm", means, *parts("hidden"), transB=1))
-    logits = g.op("Gemm", hidden, *parts("verdict"), transB=1)
-    g.op("Squeeze", g.op("Sigmoid", logits), g.ints(1), name="score")
+    logits = g.op("Squeeze", g.op("Gemm", hidden, *parts("verdict"), transB=1), g.ints(1))
+    share = g.op("ReduceMean", there, g.ints(1, 2, 3), keepdims=0)
+    logits = g.op("Where", g.op("GreaterOrEqual", share, LEAST_SHARE), logits, NEVER)
+    g.op("Sigmoid", logits, name="score")
     return g.model(
         "diffuse",
         {"image": ("N", "H", "W")},

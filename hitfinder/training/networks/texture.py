@@ -8,6 +8,9 @@ over the frame; an edge or a streak stands in few cells, and in one direction. S
 for reliefs two, four and eight times as coarse, mean squares against those of noise, and how alike
 neighbours are: along the axes and the diagonals, and how much that differs between directions.
 Turning or mirroring a frame turns the cells and changes no number in them. Nothing is learned here.
+
+Only heights above the surroundings are looked at: what is wider than an eighth of the frame, jets,
+shadows and polarisation, was in the way of telling frames of other detectors (docs/experiments.md).
 """
 
 from hitfinder.training.networks.relief import CHANNELS, relief
@@ -25,9 +28,12 @@ LEVELS = 4
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Along the axes, then along the diagonals."""
 
-TEXTURES = 23
+TEXTURES = 17
 ENOUGH = 0.4
 """Share of a coarser place that must have been measured."""
+
+FAINTEST = 0.05
+"""Added before logarithms, in units of noise squared."""
 
 LEAST = 0.02
 """Share of a cell that must have been measured, and the least mean square to compare with."""
@@ -42,20 +48,12 @@ def texture(g: Graph, features: str) -> str:
         return g.op("Slice", features, g.ints(place), g.ints(place + 1), g.ints(1))
 
     there = channel(CHANNELS - 1)
-    fine, left, broad = (_levels(g, channel(place), there) for place in range(CHANNELS - 1))
     found: list[str] = []
-    for level, (maps, known) in enumerate(fine):
+    for level, (maps, known) in enumerate(_levels(g, channel(0), there)):
         power = _cells(g, g.op("Mul", maps, maps), known, level)
-        found.append(_logarithm(g, power, 4.0**level, 0.05))
+        found.append(g.op("Log", g.op("Add", g.op("Mul", power, 4.0**level), FAINTEST)))
         if level < LEVELS - 1:
             found += _alike(g, maps, known, power, level)
-    for level in (2, 3):
-        maps, known = left[level]
-        power = _cells(g, g.op("Mul", maps, maps), known, level)
-        found.append(_logarithm(g, power, 4.0**level, 0.05))
-    for level, (maps, known) in enumerate(broad):
-        power = _cells(g, g.op("Mul", maps, maps), known, level)
-        found.append(_logarithm(g, power, 1.0, 1e-4))
     found.append(_averaged(g, there, SIDE // CELLS))
     return g.op("Concat", *found, axis=1)
 
@@ -105,10 +103,6 @@ def _cells(g: Graph, maps: str, there: str, level: int) -> str:
     mean = _averaged(g, maps, size) if size > 1 else maps
     enough = g.number(g.op("Greater", share, LEAST))
     return g.op("Mul", g.op("Div", mean, g.op("Max", share, LEAST)), enough)
-
-
-def _logarithm(g: Graph, power: str, times: float, least: float) -> str:
-    return g.op("Log", g.op("Add", g.op("Mul", power, times), least))
 
 
 def _averaged(g: Graph, maps: str, size: int) -> str:
