@@ -67,8 +67,8 @@ def test_the_compact_graph_is_the_network() -> None:
     images[1, :50] = np.nan
     with torch.no_grad():
         wanted = torch.sigmoid(net(torch.from_numpy(textures_of(images)))).numpy()
-    assert np.ptp(wanted) > 0.001
-    np.testing.assert_allclose(scores(diffuse_graph(net, ""), images), wanted, atol=1e-5)
+    assert np.ptp(wanted) > 1e-4
+    np.testing.assert_allclose(scores(diffuse_graph(net, ""), images), wanted, atol=1e-6)
 
 
 def test_labelled_files_make_a_model_that_tells_diffuse_frames(

@@ -63,7 +63,7 @@ def test_an_image_of_nothing_or_of_one_value_shows_nothing(value: float) -> None
     maps, textures = relief(image), textures_of(image[np.newaxis])
     assert np.isfinite(maps).all()
     assert np.isfinite(textures).all()
-    assert abs(maps[:THERE]).max() < 0.1
+    assert abs(maps[:LEFT]).max() < 0.1
 
 
 @pytest.mark.parametrize("shape", [(350, 350), (512, 1024), (1062, 1028), (6385, 388)])
@@ -86,4 +86,4 @@ def test_turning_a_frame_turns_its_texture() -> None:
     straight = textures_of(image[np.newaxis])[0]
     turned = textures_of(np.rot90(image).copy()[np.newaxis])[0]
     difference = abs(np.rot90(straight, axes=(1, 2)) - turned)
-    assert np.median(difference) < 0.05
+    assert np.median(difference) < 0.25 < np.median(abs(straight - turned))
