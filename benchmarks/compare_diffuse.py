@@ -39,7 +39,7 @@ from hitfinder.simulation.run import (
 )
 from hitfinder.simulation.series import diffuse_hits
 from hitfinder.simulation.simulator import Simulator
-from hitfinder.training.diffuse_methods.prepared import HIGHEST_S, Preparer
+from hitfinder.training.diffuse_methods.prepared import HIGHEST_S, Blocks, Preparer
 from hitfinder.training.samples import WHOLE
 
 BANDS = ((0.15, 0.25), (0.25, 0.35), (0.35, 0.45), (0.45, 0.55))
@@ -53,7 +53,7 @@ NUCLEASE = Run(
     name="nuclease-twin",
     seed=701,
     geometry=Geometry(
-        shape=(1024, 1024), pixel_mm=0.08, distance_mm=57.43, beam_x_px=533.0, beam_y_px=493.0
+        shape=(1024, 1024), pixel_mm=0.08, distance_mm=57.43, beam_x_px=533.0, beam_y_px=500.0
     ),
     window=Window(top=0, left=0, rows=1024, cols=1024),
     beam=Beam(wavelength_angstrom=0.908, bandwidth=3e-4, spread=0.05),
@@ -186,26 +186,27 @@ def simulated(run: Run) -> list[Look]:
 
 def look(image: NDArray[np.float32], detector: Detector) -> Look:
     """Measure one frame (H, W)."""
-    preparer = Preparer(detector)
+    blocks = Blocks(detector)
     rows, cols = np.indices(image.shape, np.int32)
     halves = []
     for colour in (0, 1):
         half = np.where((rows + cols) % 2 == colour, image, np.float32(np.nan))
-        halves.append(preparer.left(preparer.blocks(half, least_share=0.25)))
+        halves.append(blocks.left(blocks.means(half, least_share=0.25)))
     background = halves[0][1]
     share = [left / back for left, back in halves]
     structure = []
     for low, high in BANDS:
-        at = (preparer.s >= low) & (preparer.s < high) & np.isfinite(share[0] * share[1])
+        at = (blocks.s >= low) & (blocks.s < high) & np.isfinite(share[0] * share[1])
         together = float(np.mean(share[0][at] * share[1][at])) if at.sum() > 300 else np.nan
         structure.append(np.sqrt(max(together, 0.0)) if np.isfinite(together) else np.nan)
-    order = np.argsort(preparer.s, axis=None)
+    order = np.argsort(blocks.s, axis=None)
+    picture = Preparer(detector).one(image).grid[0]
     return Look(
         structure=np.array(structure),
-        width=half_width(preparer.one(image).grid[0]),
-        s=preparer.s.reshape(-1)[order],
+        width=half_width(picture),
+        s=blocks.s.reshape(-1)[order],
         background=background.reshape(-1)[order],
-        picture=preparer.one(image).grid[0],
+        picture=picture,
     )
 
 

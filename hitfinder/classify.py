@@ -45,6 +45,9 @@ def _classify_one(
     judging.line.enter(passage)
     judging.backlog.put(passage)
     while passage.verdict is None:
-        judging.judge.step()
+        if passage.hit is not None and judging.second is not None:
+            judging.second.stage.step()
+        else:
+            judging.judge.step()
     judging.line.leave()
     return Classified(path=ref.path, index=ref.index, truth=ref.truth, verdict=passage.verdict)

@@ -136,12 +136,17 @@ def classify(
     model: Annotated[
         str | None, typer.Option(help="Artifact folder or shipped name, likewise.")
     ] = None,
+    diffuse: Annotated[
+        str | None, typer.Option(help="Model of a second step for hits, likewise.")
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the verdicts here, too.")] = None,
 ) -> None:
     """Judge the frames of files exactly as the live service would."""
     from hitfinder.commands.classify import run
 
-    raise typer.Exit(run(files, config=config, region=region, model=model, csv_path=csv))
+    raise typer.Exit(
+        run(files, config=config, region=region, model=model, diffuse=diffuse, csv_path=csv)
+    )
 
 
 @app.command(epilog="Example: hitfinder peaks run12.h5 --csv peaks.csv")

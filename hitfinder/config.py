@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from hitfinder.cascade import PolicySettings
 from hitfinder.errors import ConfigError
 from hitfinder.images.region import RegionSettings
 from hitfinder.serving.settings import (
@@ -79,6 +80,31 @@ class ModelSettings(Settings):
     """CPU threads for one batch."""
 
 
+class DiffuseSettings(Settings):
+    """The cascade's second step: a model that tells diffuse scattering, for hits only."""
+
+    artifact: str = "diffuse"
+    """Folder with model.onnx and card.json, or the name of a model that hitfinder ships."""
+    threshold: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Score from which a hit shows diffuse scattering. None takes the one on the model's card."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """As for [model]."""
+    threads: int = Field(default=1, ge=1, le=256)
+    """CPU threads for one frame."""
+    deadline_ms: float = Field(default=100.0, ge=1.0, le=600_000.0)
+    """How long a hit's verdict, and what came after it, may wait for the second score, from the
+    first on. Then the hit is kept and its verdict says that it was not judged."""
+    max_queue_bytes: int = Field(default=2**26, ge=2**16, le=2**40)
+    """Bound on the hits that wait for the second model; beyond it they go on without."""
+
+
+class DiffuseRegionSettings(RegionSettings):
+    """Where the second model looks."""
+
+    kind: Literal["center", "whole", "box"] = "whole"
+    """As for [region]."""
+
+
 class VerdictSettings(Settings):
     """The verdict stream: PUB, JSON, one message a frame and a heartbeat each second."""
 
@@ -126,6 +152,13 @@ class ServeConfig(Settings):
     """How frames are gathered before the model sees them."""
     pressure: PressureSettings = PressureSettings()
     """What the service may hold, and for how long."""
+    diffuse: DiffuseSettings | None = None
+    """The cascade's second step: a model that tells diffuse scattering, for hits only. Without
+    this section there is none."""
+    diffuse_region: DiffuseRegionSettings = DiffuseRegionSettings()
+    """Where the second model looks."""
+    policy: PolicySettings = PolicySettings()
+    """Which hits are kept, by what the second step says. One that it did not judge always is."""
     verdicts: VerdictSettings = VerdictSettings()
     """The verdict stream."""
     kept: SenderSettings | None = None
@@ -133,6 +166,9 @@ class ServeConfig(Settings):
     are judged and recorded, and go nowhere."""
     vetoed: VetoedSettings | None = None
     """A second endpoint, for frames that were judged a miss. Left out, they go nowhere."""
+    diffuse_frames: SenderSettings | None = None
+    """An endpoint of their own for hits with diffuse scattering, besides where else they go:
+    verbatim, with series start and end. Left out, there is none."""
     ledger: LedgerSettings = LedgerSettings()
     """The record of every frame's outcome."""
     http: HttpSettings = HttpSettings()
@@ -154,10 +190,17 @@ class ServeConfig(Settings):
             taken[endpoint] = name
         return self
 
+    @model_validator(mode="after")
+    def _second_step_is_there(self) -> "ServeConfig":
+        needs_it = {"diffuse_region", "policy", "diffuse_frames"} & self.model_fields_set
+        if self.diffuse is None and needs_it:
+            raise ValueError(f"{', '.join(sorted(needs_it))} without diffuse: no second step")
+        return self
+
     @property
     def streams(self) -> dict[str, SenderSettings | None]:
         """The outputs that frames go on to, by name; None for one that is not wanted."""
-        return {"kept": self.kept, "vetoed": self.vetoed}
+        return {"kept": self.kept, "vetoed": self.vetoed, "diffuse": self.diffuse_frames}
 
     def on_stall(self, stream: str) -> OnStall:
         """The stall rule of an output: as set, or as its stream asks for."""

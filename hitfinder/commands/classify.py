@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections import Counter
 from pathlib import Path
 
 import typer
@@ -9,18 +10,19 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hitfinder.assemble import build_judging
+from hitfinder.assemble import SecondStep, build_judging
 from hitfinder.classify import Classified, classify
 from hitfinder.commands.regions import check_region
 from hitfinder.commands.targets import check_target
 from hitfinder.config import ServeConfig, load_config
 from hitfinder.dataset.series import open_series
 from hitfinder.settings import checked
+from hitfinder.verdict import Diffuse
 
 # A file needs no socket, but a configuration does; nobody connects to this one.
 _NO_INPUT = {"input": {"endpoint": "ipc://none", "protocol": "dectris-v2"}}
 _NO_DEADLINE = {"deadline_ms": 600_000.0}
-COLUMNS = ("file", "frame", "outcome", "reason", "score", "truth")
+COLUMNS = ("file", "frame", "outcome", "reason", "score", "diffuse", "diffuse_score", "truth")
 
 
 def run(
@@ -29,9 +31,10 @@ def run(
     config: Path | None,
     region: str | None,
     model: str | None,
+    diffuse: str | None,
     csv_path: Path | None,
 ) -> int:
-    """Exit status 0 when every frame got a score."""
+    """Exit status 0 when every frame got a score, and every hit a second one if it is to."""
     if region is not None:
         check_region(region)
     check_target(csv_path)
@@ -42,10 +45,12 @@ def run(
     if region is not None:
         rest = base.region.model_dump(exclude={"kind", "top", "left"})
         table["region"] = {**rest, "kind": region}
-    if model is not None:
-        artifact = Path(model)
-        name = str(artifact.resolve()) if artifact.is_dir() else model
-        table["model"] = {**table.get("model", {}), "artifact": name}
+    for section, name in {"model": model, "diffuse": diffuse}.items():
+        if name is not None:
+            artifact = str(Path(name).resolve()) if Path(name).is_dir() else name
+            table[section] = {**(table.get(section) or {}), "artifact": artifact}
+    if table.get("diffuse") is not None:
+        table["diffuse"] |= _NO_DEADLINE
     clock = time.monotonic_ns
     judging = build_judging(checked(ServeConfig, table, "options"), folder, clock)
     series = open_series(files)
@@ -71,19 +76,40 @@ def run(
         f"{len(results) - len(scored)} without a score; model {judging.model.card.name}, "
         f"threshold {judging.threshold:g}, {judging.model.device}"
     )
-    return 0 if len(scored) == len(results) else 1
+    if judging.second is not None:
+        _tell_second_step(judging.second, scored)
+    findings = [r.verdict.diffuse for r in scored if r.verdict is not None]
+    unknown = any(found is not None and found.score is None for found in findings)
+    return 0 if len(scored) == len(results) and not unknown else 1
+
+
+def _tell_second_step(second: SecondStep, scored: list[Classified]) -> None:
+    found = Counter(
+        r.verdict.diffuse.diffuse
+        for r in scored
+        if r.verdict is not None and r.verdict.diffuse is not None
+    )
+    typer.echo(
+        f"{found.total()} hits, {found[Diffuse.YES]} with diffuse scattering, "
+        f"{found[Diffuse.NO]} without, {found[Diffuse.UNJUDGED]} without a score; "
+        f"model {second.model.card.name}, threshold {second.threshold:g}, {second.model.device}"
+    )
 
 
 def _row(result: Classified) -> tuple[str, ...]:
     verdict = result.verdict
     if verdict is None:
-        return (str(result.path), str(result.index), "unreadable", "", "", result.truth or "")
+        unread = ("unreadable", "", "", "", "")
+        return (str(result.path), str(result.index), *unread, result.truth or "")
+    found = verdict.diffuse
     return (
         str(result.path),
         str(result.index),
         verdict.outcome.value,
         "" if verdict.reason is None else verdict.reason.value,
         "" if verdict.score is None else f"{verdict.score:.4f}",
+        "" if found is None else found.reason or found.diffuse.value,
+        "" if found is None or found.score is None else f"{found.score:.4f}",
         result.truth or "",
     )
 

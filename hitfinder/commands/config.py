@@ -19,9 +19,15 @@ def check(path: Path) -> int:
     typer.echo(f"input    {config.input.protocol} {config.input.mode} {config.input.endpoint}")
     threshold = f"threshold {judging.threshold:g}"
     typer.echo(f"model    {card.name} {card.version}, {threshold}, {model.device}")
+    if judging.second is not None:
+        model, card = judging.second.model, judging.second.model.card
+        threshold = f"threshold {judging.second.threshold:g}"
+        typer.echo(f"diffuse  {card.name} {card.version}, {threshold}, {model.device}")
     for name, settings in config.streams.items():
         if settings is None:
-            typer.echo(f"{name:<8} not sent on")
+            # Without a second step nothing could be sent there.
+            if name != "diffuse" or judging.second is not None:
+                typer.echo(f"{name:<8} not sent on")
         else:
             socket = f"{settings.socket} {settings.mode} {settings.endpoint}"
             typer.echo(f"{name:<8} {socket}, on stall {config.on_stall(name)}")

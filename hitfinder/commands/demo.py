@@ -39,6 +39,9 @@ from hitfinder.transport.sockets import Receiver, new_context
 from hitfinder.wire import PROTOCOLS
 from hitfinder.wire.verdicts import Totals
 
+DIFFUSE: str | None = None
+"""The cascade's second step in the demo: the name of a shipped model, "diffuse"; None for none."""
+
 FRAMES = 60
 """Different frames in the series; they are sent again and again under new numbers."""
 
@@ -65,6 +68,12 @@ port = {http}
 
 [log]
 level = "warning"
+"""
+
+_SECOND_STEP = """
+[diffuse]
+artifact = "{artifact}"
+device = "cpu"
 """
 
 
@@ -107,7 +116,8 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitfinder-demo-")))
         ports = _free_ports()
         config = folder / "hitfinder.toml"
-        config.write_text(_CONFIG.format_map(asdict(ports)))
+        second_step = "" if DIFFUSE is None else _SECOND_STEP.format(artifact=DIFFUSE)
+        config.write_text(_CONFIG.format_map(asdict(ports)) + second_step)
         service = stack.enter_context(
             _process("serve", str(config), "--summary-json", str(folder / "totals.json"))
         )
@@ -144,6 +154,7 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
             ledger=folder / "ledger.sqlite",
             truth=[ref.truth for ref in open_series([data])[0].frames],
             kept_received=kept.frames,
+            second_step=DIFFUSE is not None,
         )
     console.print()
     console.print(as_text(summary))

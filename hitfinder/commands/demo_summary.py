@@ -14,7 +14,8 @@ from hitfinder.wire.verdicts import Totals
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoSummary:
     """Frames, unless the name says otherwise. `kept_received` arrived at the kept stream's
-    receiver; sensitivity and specificity are over judged frames, None where there are none.
+    receiver; sensitivity and specificity are over judged frames, None where there are none. The
+    three about `diffuse` are hits, None where there is no second step.
     """
 
     sent: int
@@ -29,6 +30,9 @@ class DemoSummary:
     forwarded: int
     dropped: int
     bad_messages: int
+    diffuse: int | None
+    not_diffuse: int | None
+    diffuse_unjudged: int | None
     ledger_rows: int
     kept_received: int
     sensitivity: float | None
@@ -52,6 +56,7 @@ def summarise(
     ledger: Path,
     truth: Sequence[str | None],
     kept_received: int,
+    second_step: bool,
 ) -> DemoSummary:
     """`truth` is repeated over the frame numbers. Raises LedgerError."""
     rows = list(read_frames(ledger))
@@ -77,6 +82,9 @@ def summarise(
         forwarded=totals.forwarded,
         dropped=totals.dropped,
         bad_messages=totals.bad_messages,
+        diffuse=totals.diffuse if second_step else None,
+        not_diffuse=totals.not_diffuse if second_step else None,
+        diffuse_unjudged=sum(totals.diffuse_unjudged.values()) if second_step else None,
         ledger_rows=len(rows),
         kept_received=kept_received,
         sensitivity=_share(outcome[hits & judged] == "kept"),
@@ -98,10 +106,17 @@ def problems(summary: DemoSummary) -> list[str]:
         != summary.kept + summary.vetoed + summary.unjudged,
         "the ledger does not hold one row a frame": summary.ledger_rows != summary.received,
         "forwarded is not kept + unjudged": summary.forwarded != summary.kept + summary.unjudged,
+        "the second step says nothing of some hits": summary.kept != _found(summary),
         "the receiver did not get every forwarded frame": summary.kept_received
         != summary.forwarded,
     }
     return [text for text, broken in rules.items() if broken]
+
+
+def _found(summary: DemoSummary) -> int:
+    """Hits that the second step says something of; all where there is none."""
+    found = (summary.diffuse, summary.not_diffuse, summary.diffuse_unjudged)
+    return summary.kept if None in found else sum(count or 0 for count in found)
 
 
 def as_text(summary: DemoSummary) -> str:
@@ -123,6 +138,11 @@ def as_text(summary: DemoSummary) -> str:
         f"p99 {summary.latency_p99_ms} ms, arrival to verdict",
         "rate": f"{summary.frames_per_s} frames/s",
     }
+    if summary.diffuse is not None:
+        rows["diffuse"] = (
+            f"{summary.diffuse} hits yes, {summary.not_diffuse} no, "
+            f"{summary.diffuse_unjudged} not judged"
+        )
     return "\n".join(f"{name:<13}{value}" for name, value in rows.items())
 
 

@@ -40,6 +40,8 @@ from hitfinder.inference.onnx_model import OnnxModel
 CURVES = "curves.csv"
 """Beside a model: how its training went."""
 
+PLOTS = ("runs.png", "roc.png", "scores.png", "confusion.png", "worst.png")
+
 _WORDS = {
     "center": "the centred 350 x 350 pixels",
     "whole": "whole frames",
@@ -68,8 +70,6 @@ def run(
     series = _labelled(files, labels)
     runs = _score(series, session, REGIONS[region])
     evaluation = evaluate(runs, at)
-    plots = _plot(out, runs, evaluation, artifact)
-    plot_worst(out / "worst.png", runs, series, session, REGIONS[region])
     report = make_report(
         session.card,
         evaluation,
@@ -77,11 +77,21 @@ def run(
         threshold_from="the model's card" if threshold is None else "--threshold",
         problems=[problem for each in runs for problem in each.problems],
     )
-    (out / MARKDOWN).write_text(as_markdown(report, [*plots, "worst.png"]), encoding="utf-8")
+    # The numbers first: they must not be lost with a picture that cannot be drawn.
+    has_curves = (artifact / CURVES).is_file()
+    plots = [*PLOTS, "curves.png"] if has_curves else [*PLOTS]
+    (out / MARKDOWN).write_text(as_markdown(report, plots), encoding="utf-8")
     (out / JSON).write_bytes(as_json(report))
     for problem in report.problems:
         typer.echo(f"hitfinder: {problem}", err=True)
     _print(evaluation)
+    plot_runs(out / "runs.png", evaluation)
+    plot_roc(out / "roc.png", runs, evaluation)
+    plot_scores(out / "scores.png", runs, evaluation)
+    plot_confusion(out / "confusion.png", runs, evaluation)
+    plot_worst(out / "worst.png", runs, series, session, REGIONS[region])
+    if has_curves:
+        plot_curves(out / "curves.png", read_curves(artifact / CURVES))
     typer.echo(
         f"model {session.card.name}, threshold {at:g}, {_WORDS[region]}, {session.device}; "
         f"{out / MARKDOWN}, {JSON} and pictures written"
@@ -129,21 +139,6 @@ def _score(series: Sequence[Series], model: OnnxModel, region: RegionSettings) -
             )
             for each, name in zip(series, run_names(series), strict=True)
         ]
-
-
-def _plot(
-    out: Path, runs: Sequence[RunScores], evaluation: Evaluation, artifact: Path
-) -> list[str]:
-    """Names of the pictures drawn."""
-    plot_runs(out / "runs.png", evaluation)
-    plot_roc(out / "roc.png", runs, evaluation)
-    plot_scores(out / "scores.png", runs, evaluation)
-    plot_confusion(out / "confusion.png", runs, evaluation)
-    names = ["runs.png", "roc.png", "scores.png", "confusion.png"]
-    if (artifact / CURVES).is_file():
-        plot_curves(out / "curves.png", read_curves(artifact / CURVES))
-        names.append("curves.png")
-    return names
 
 
 def _print(evaluation: Evaluation) -> None:

@@ -23,6 +23,9 @@ def show(path: Path) -> int:
         console.print(table)
     unjudged = ", ".join(f"{reason} {count}" for reason, count in report.unjudged.items())
     typer.echo(f"unjudged by reason: {unjudged or 'none'}")
+    if report.diffuse:
+        diffuse = ", ".join(f"{found} {count}" for found, count in report.diffuse.items())
+        typer.echo(f"diffuse scattering in hits: {diffuse}")
     off = [one.series for one in report.series if not one.balances]
     typer.echo(f"totals do not balance in series {', '.join(off)}" if off else "totals balance")
     return 1 if off else 0
@@ -40,21 +43,22 @@ def export(path: Path, target: Path) -> int:
 
 def _sessions(report: LedgerReport) -> Table:
     table = Table(title="sessions", box=None, title_justify="left")
-    for name in ("id", "started", "ended", "host", "model"):
+    for name in ("id", "started", "ended", "host", "model", "diffuse model"):
         table.add_column(name)
     for one in report.sessions:
         if one.ended_unix_ns is None:
             ended = f"open; last sign {_time(one.alive_unix_ns)}"
         else:
             ended = _time(one.ended_unix_ns)
-        table.add_row(str(one.session), _time(one.started_unix_ns), ended, one.host, one.model)
+        models = (one.model, one.diffuse_model or "–")
+        table.add_row(str(one.session), _time(one.started_unix_ns), ended, one.host, *models)
     return table
 
 
 def _series(report: LedgerReport) -> Table:
     table = Table(title="series", box=None, title_justify="left")
     names = (
-        *("announced", "received", "kept", "vetoed", "unjudged"),
+        *("announced", "received", "kept", "vetoed", "unjudged", "diffuse"),
         *("lost", "duplicates", "late", "stray"),
     )
     table.add_column("series")

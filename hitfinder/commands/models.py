@@ -36,8 +36,9 @@ def verify_model(name: str) -> int:
     folder = find_artifact(name, Path.cwd())
     model = OnnxModel.load(folder, device="cpu", threads=1)
     score = float(model.score(np.zeros((1, 350, 350), np.float32))[0])
+    card = model.card
     typer.echo(
-        f"{folder}: matches its card (sha256 {model.card.onnx_sha256[:12]}…); "
-        f"an empty frame scores {score:.4f}, threshold {model.card.threshold:g}"
+        f"{folder}: matches its card (sha256 {card.onnx_sha256[:12]}…), for {card.task!r}; "
+        f"an empty frame scores {score:.4f}, threshold {card.threshold:g}"
     )
     return 0

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,9 @@ from hitfinder.commands.targets import check_target
 from hitfinder.dataset.frames import FrameRef, Series
 from hitfinder.dataset.series import open_series
 from hitfinder.evaluation.scores import read_region
-from hitfinder.images.region import RegionReader, RegionSettings, plan_region
-from hitfinder.peaks.finder import PeakFinder, Peaks, plan_peaks
+from hitfinder.evaluation.search import Search, plan_search
+from hitfinder.images.region import RegionSettings
+from hitfinder.peaks.finder import Peaks
 from hitfinder.peaks.settings import PeakSettings
 from hitfinder.settings import checked
 
@@ -108,47 +109,20 @@ def tell_problems(results: Sequence[Searched]) -> None:
 
 
 def _search(series: Series, region: RegionSettings, settings: PeakSettings) -> Iterator[Searched]:
-    reader = plan_region(region, series.shape, series.detector, None)
-    top, left = _corner(series, reader)
-    detector = series.detector
-    # The beam is in pixels of one module; among several without geometry it says nothing.
-    one_module = len(series.shape) == 2
-    finder = plan_peaks(
-        reader.shape,
-        settings,
-        beam_x_px=_less(detector.beam_x_px, left) if one_module else None,
-        beam_y_px=_less(detector.beam_y_px, top) if one_module else None,
-    )
-    image = np.empty(reader.shape, np.float32)
+    plan = plan_search(series, region, settings)
+    image = np.empty(plan.reader.shape, np.float32)
     for frame in series.frames:
         # A frame of which nothing was measured has no peaks, but is no miss either.
-        problem = read_region(frame, reader, image)
+        problem = read_region(frame, plan.reader, image)
         if problem is None:
-            yield Searched(frame=frame, peaks=_in_image(finder, image, top, left))
+            yield Searched(frame=frame, peaks=_in_image(plan, image))
         else:
             yield Searched(frame=frame, peaks=None, problem=problem)
 
 
-def _corner(series: Series, reader: RegionReader) -> tuple[int, int]:
-    """Where the region, centred on the image, begins in it: (row, column)."""
-    whole = plan_region(RegionSettings(kind="whole"), series.shape, series.detector, None).shape
-    return (whole[0] - reader.shape[0]) // 2, (whole[1] - reader.shape[1]) // 2
-
-
-def _less(position: float | None, start: int) -> float | None:
-    return None if position is None else position - start
-
-
-def _in_image(finder: PeakFinder, image: NDArray[np.float32], top: int, left: int) -> Peaks:
-    peaks = finder.find(image)
-    return Peaks(
-        row_px=peaks.row_px + top,
-        col_px=peaks.col_px + left,
-        intensity=peaks.intensity,
-        max_intensity=peaks.max_intensity,
-        snr=peaks.snr,
-        n_pixels=peaks.n_pixels,
-    )
+def _in_image(plan: Search, image: NDArray[np.float32]) -> Peaks:
+    peaks = plan.finder.find(image)
+    return replace(peaks, row_px=peaks.row_px + plan.top, col_px=peaks.col_px + plan.left)
 
 
 def _rows(result: Searched) -> Iterator[tuple[str, ...]]:

@@ -23,7 +23,7 @@ from hitfinder.config import ServeConfig
 from hitfinder.errors import BAD_MESSAGE_KINDS
 from hitfinder.serving.line import Line
 from hitfinder.serving.metrics import STAGES, Metrics
-from hitfinder.verdict import Outcome, Reason
+from hitfinder.verdict import Diffuse, Outcome, Reason
 
 _NOTE = (
     "<!-- Written by `python -m hitfinder.commands.reference docs/reference`; change the code, "
@@ -38,7 +38,8 @@ _LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "stage": STAGES,
     "kind": BAD_MESSAGE_KINDS,
     "device": ("cpu", "cuda"),
-    "stream": ("kept", "vetoed"),
+    "stream": ("kept", "vetoed", "diffuse"),
+    "diffuse": tuple(diffuse.value for diffuse in Diffuse),
 }
 """Values of each label; `hitfinder_peers` has the stream "input" besides."""
 
@@ -250,7 +251,9 @@ def metrics_page() -> str:
     lines += _paragraphs(
         "A histogram appears as `…_bucket`, `…_sum` and `…_count`. Frames balance at every scrape: "
         "`hitfinder_frames_received_total` = the sum of `hitfinder_frames_settled_total` + "
-        "`hitfinder_frames_in_flight`.",
+        "`hitfinder_frames_in_flight`; and hits that go to a second step: "
+        "`hitfinder_diffuse_frames_offered_total` = the sum of "
+        "`hitfinder_diffuse_frames_settled_total` + `hitfinder_diffuse_frames_waiting`.",
         "## Labels",
     )
     labels_rows = [
@@ -260,7 +263,8 @@ def metrics_page() -> str:
     lines += [*_table(("label", "values"), labels_rows), ""]
     lines += _paragraphs(
         "`hitfinder_peers` has the stream `input` besides. `hitfinder_model_info` carries the "
-        "artifact's `name`, `version`, `sha256` and `task` as labels.",
+        "artifact's `name`, `version`, `sha256` and `task` as labels, and "
+        "`hitfinder_diffuse_model_info` the second step's, with its `device`.",
     )
     return _page(lines)
 

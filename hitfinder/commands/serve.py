@@ -1,7 +1,9 @@
 """`hitfinder serve`: run the service until it is told to stop."""
 
 import logging
+import os
 import signal
+import sys
 from pathlib import Path
 
 import msgspec
@@ -29,7 +31,13 @@ def run(config_path: Path, summary_json: Path | None) -> int:
     typer.echo(summary(totals))
     if summary_json is not None:
         summary_json.write_bytes(msgspec.json.format(msgspec.json.encode(totals)))
-    return 0 if asked_for and service.is_recorded and balances(totals) else 1
+    status = 0 if asked_for and service.is_recorded and balances(totals) else 1
+    if service.hangs:
+        # A thread that comes back from C while the interpreter ends would abort the process.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(status)
+    return status
 
 
 def balances(totals: Totals) -> bool:
@@ -53,4 +61,15 @@ def summary(totals: Totals) -> str:
         "duplicates": totals.duplicates,
         "bad messages": totals.bad_messages,
     }
+    if second_step := _second_step(totals):
+        rows["diffuse"] = second_step
     return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+
+
+def _second_step(totals: Totals) -> str:
+    """What the second step came to; nothing where it was asked nothing."""
+    unjudged = {reason: count for reason, count in totals.diffuse_unjudged.items() if count}
+    if not (totals.diffuse or totals.not_diffuse or unjudged):
+        return ""
+    told = ", ".join(f"{reason} {count}" for reason, count in unjudged.items())
+    return f"{totals.diffuse} yes, {totals.not_diffuse} no, unjudged {told or 0}"

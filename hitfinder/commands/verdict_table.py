@@ -105,6 +105,13 @@ def _summary(view: View, now_ns: int) -> RenderableType:
             f"vetoed {totals.vetoed}",
             f"unjudged {told}",
         )
+        asked = (totals.diffuse, totals.not_diffuse, *totals.diffuse_unjudged.values())
+        if any(asked):
+            table.add_row(
+                f"diffuse {totals.diffuse}",
+                f"not diffuse {totals.not_diffuse}",
+                f"hits not judged twice {sum(asked[2:])}",
+            )
         table.add_row(
             f"forwarded {totals.forwarded}",
             _alarm("dropped", totals.dropped),
@@ -120,8 +127,9 @@ def _alarm(name: str, count: int) -> Text:
 
 def _latest(view: View) -> Table:
     table = Table(box=None, header_style="dim")
-    for name in ("series", "frame", "outcome", "score", "ms"):
-        table.add_column(name, justify="left" if name in ("series", "outcome") else "right")
+    for name in ("series", "frame", "outcome", "score", "diffuse", "ms"):
+        left = name in ("series", "outcome", "diffuse")
+        table.add_column(name, justify="left" if left else "right")
     for verdict in reversed(view.latest):
         outcome = verdict.outcome.value if verdict.reason is None else f"unjudged: {verdict.reason}"
         score = "–" if verdict.score is None else f"{verdict.score:.3f}"
@@ -130,6 +138,14 @@ def _latest(view: View) -> Table:
             str(verdict.frame),
             Text(outcome, _STYLES[verdict.outcome]),
             score,
+            _diffuse(verdict),
             f"{verdict.latency_ms:.1f}",
         )
     return table
+
+
+def _diffuse(verdict: VerdictMessage) -> str:
+    """What the second step said, or why it did not; nothing for what it was not asked about."""
+    if verdict.diffuse_score is not None:
+        return f"{verdict.diffuse}, {verdict.diffuse_score:.3f}"
+    return "–" if verdict.diffuse_reason is None else f"unjudged: {verdict.diffuse_reason}"

@@ -7,13 +7,11 @@ for which Clopper and Pearson's bound, Biometrika 26 (1934) 404, still allows th
 make the true share larger (Scheffé & Tukey, Ann. Math. Stat. 16 (1945) 187).
 
 What no rank can promise: anything for frames unlike those calibrated on. The promise is for new
-frames drawn as these were; frames of another run are not. `calibrate_runs` therefore keeps the
-promise in each run apart, which a pool of runs would not; what lies between runs shows in the
+frames drawn as these were; frames of another run are not. What lies between runs shows in the
 sensitivity of the worst run that was not calibrated on, so report that beside it.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +29,7 @@ Lower only means more hits kept."""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """With `confidence`, at least the share `sensitivity` of new hits scores at or above
-    `threshold`. `n_hits` were calibrated on, of which `n_allowed_below` may lie below it; `runs`
-    names those in each of which the promise holds, and is empty where one pool was taken.
+    `threshold`. `n_hits` were calibrated on, of which `n_allowed_below` may lie below it.
     A threshold of 0 keeps every frame: the hits score too low to be told from anything.
     """
 
@@ -41,14 +38,12 @@ class Calibration:
     confidence: float
     n_hits: int
     n_allowed_below: int
-    runs: tuple[str, ...] = ()
 
     def told(self) -> str:
         """The promise in words, for a card."""
-        where = f" in each of {', '.join(self.runs)}" if self.runs else ""
         return (
             f"sensitivity at least {self.sensitivity:g} with {self.confidence:.0%} confidence on "
-            f"frames like the {self.n_hits} hits calibrated on{where}, of which "
+            f"frames like the {self.n_hits} hits calibrated on, of which "
             f"{self.n_allowed_below} may lie below it (distribution-free tolerance limit, Wilks "
             "1941)"
         )
@@ -114,37 +109,6 @@ def restrain(
         confidence=confidence,
         n_misses=found.n_hits,
         n_allowed_above=found.n_allowed_below,
-    )
-
-
-def calibrate_runs(
-    hit_scores: Mapping[str, NDArray[np.floating]],
-    *,
-    sensitivity: float = 0.98,
-    confidence: float = 0.95,
-) -> Calibration:
-    """The highest threshold that keeps the promise in every run at once: the lowest of the runs'
-    own, each at the confidence that leaves `confidence` for all of them (Bonferroni).
-
-    `hit_scores` is the scores (n,) of each run's hits by the run's name. `n_allowed_below` is the
-    sum over runs. Raises as `calibrate`, naming the run; ValueError without runs.
-    """
-    if not hit_scores:
-        raise ValueError("no runs to calibrate on")
-    each_confidence = 1 - (1 - confidence) / len(hit_scores)
-    found: list[Calibration] = []
-    for run, scores in hit_scores.items():
-        try:
-            found.append(calibrate(scores, sensitivity=sensitivity, confidence=each_confidence))
-        except DataFileError as error:
-            raise DataFileError(f"run {run}: {error}") from error
-    return Calibration(
-        threshold=min(each.threshold for each in found),
-        sensitivity=sensitivity,
-        confidence=confidence,
-        n_hits=sum(each.n_hits for each in found),
-        n_allowed_below=sum(each.n_allowed_below for each in found),
-        runs=tuple(hit_scores),
     )
 
 

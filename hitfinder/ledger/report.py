@@ -10,16 +10,17 @@ from typing import Any
 from urllib.parse import quote
 
 from hitfinder.errors import ConfigError, LedgerError
+from hitfinder.ledger.schema import FORMAT
 
 COLUMNS = (
     *("session", "series", "unique_id", "number", "arrival", "outcome", "reason", "score"),
-    *("arrival_unix_ns", "latency_us"),
+    *("arrival_unix_ns", "latency_us", "diffuse", "diffuse_reason", "diffuse_score"),
 )
 
 _FRAMES = (
     "SELECT s.session, s.name, s.unique_id, f.number, f.arrival, f.outcome, f.reason, f.score, "
-    "f.arrival_unix_ns, f.latency_us FROM frames f JOIN series s ON s.id = f.series "
-    "ORDER BY f.rowid"
+    "f.arrival_unix_ns, f.latency_us, {diffuse}, {diffuse_reason}, {diffuse_score} "
+    "FROM frames f JOIN series s ON s.id = f.series ORDER BY f.rowid"
 )
 
 _SERIES = (
@@ -27,14 +28,17 @@ _SERIES = (
     "s.duplicates, s.late, s.stray, s.first_unix_ns, s.last_unix_ns, "
     "count(f.outcome) FILTER (WHERE f.outcome = 'kept'), "
     "count(f.outcome) FILTER (WHERE f.outcome = 'vetoed'), "
-    "count(f.outcome) FILTER (WHERE f.outcome = 'unjudged') "
+    "count(f.outcome) FILTER (WHERE f.outcome = 'unjudged'), "
+    "count(f.outcome) FILTER (WHERE {diffuse} = 'yes') "
     "FROM series s LEFT JOIN frames f ON f.series = s.id GROUP BY s.id ORDER BY s.id"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesReport:
-    """One series: received = kept + vetoed + unjudged."""
+    """One series: received = kept + vetoed + unjudged. `diffuse` are hits with diffuse
+    scattering, among the kept, or the vetoed if the policy wants it so.
+    """
 
     session: int
     series: str
@@ -51,6 +55,7 @@ class SeriesReport:
     kept: int
     vetoed: int
     unjudged: int
+    diffuse: int
 
     @property
     def balances(self) -> bool:
@@ -71,6 +76,7 @@ class SessionReport:
     ended_unix_ns: int | None
     host: str
     model: str
+    diffuse_model: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,37 +91,47 @@ class EventReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerReport:
-    """Everything but the single frames."""
+    """Everything but the single frames. `unjudged` counts frames by reason; `diffuse` counts hits
+    by what the second step says, "yes", "no", or the reason why it says nothing.
+    """
 
     sessions: tuple[SessionReport, ...]
     series: tuple[SeriesReport, ...]
     events: tuple[EventReport, ...]
     unjudged: dict[str, int]
+    diffuse: dict[str, int]
 
 
 def read_report(path: Path) -> LedgerReport:
     """Raises LedgerError."""
     with _reading(path) as db:
+        columns = _diffuse_columns(db)
         sessions = db.execute(
-            "SELECT id, started_unix_ns, alive_unix_ns, ended_unix_ns, host, model "
-            "FROM sessions ORDER BY id"
+            "SELECT id, started_unix_ns, alive_unix_ns, ended_unix_ns, host, model, "
+            "{diffuse_model} FROM sessions ORDER BY id".format_map(columns)
         ).fetchall()
         events = db.execute("SELECT session, unix_ns, kind, text FROM events ORDER BY rowid")
         unjudged = db.execute(
             "SELECT reason, count(*) FROM frames WHERE reason IS NOT NULL GROUP BY reason"
         )
+        diffuse = db.execute(
+            "SELECT coalesce({diffuse_reason}, {diffuse}) AS found, count(*) FROM frames f "
+            "WHERE found IS NOT NULL GROUP BY found".format_map(columns)
+        )
+        series = db.execute(_SERIES.format_map(columns))
         return LedgerReport(
             sessions=tuple(_named(SessionReport, row) for row in sessions),
-            series=tuple(_named(SeriesReport, row) for row in db.execute(_SERIES)),
+            series=tuple(_named(SeriesReport, row) for row in series),
             events=tuple(_named(EventReport, row) for row in events),
             unjudged=dict(unjudged.fetchall()),
+            diffuse=dict(diffuse.fetchall()),
         )
 
 
 def read_frames(path: Path) -> Iterator[tuple[Any, ...]]:
     """Rows of COLUMNS in order of publication. Raises LedgerError."""
     with _reading(path) as db:
-        yield from db.execute(_FRAMES)
+        yield from db.execute(_FRAMES.format_map(_diffuse_columns(db)))
 
 
 def export_csv(path: Path, target: Path) -> int:
@@ -145,6 +161,14 @@ def export_parquet(path: Path, target: Path) -> int:
     with _replacing(target) as partial:
         pyarrow.parquet.write_table(table, partial)
     return len(rows)
+
+
+def _diffuse_columns(db: sqlite3.Connection) -> dict[str, str]:
+    """What to select for each column that a ledger of format 1 has not: reading migrates none."""
+    has_them = db.execute("PRAGMA user_version").fetchone()[0] >= FORMAT
+    frames = ("diffuse", "diffuse_reason", "diffuse_score")
+    columns = {name: f"f.{name}" for name in frames} | {"diffuse_model": "diffuse_model"}
+    return columns if has_them else dict.fromkeys(columns, "NULL")
 
 
 @contextmanager

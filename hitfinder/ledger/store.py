@@ -21,9 +21,8 @@ from pathlib import Path
 from hitfinder.errors import LedgerError
 from hitfinder.frame import SeriesStarted
 from hitfinder.ledger.counting import MAX_JUMP, Arrival, NumberSet, SeriesCount
+from hitfinder.ledger.schema import FORMAT, SCHEMA, migrate
 from hitfinder.verdict import Verdict
-
-FORMAT = 1
 
 BUSY_S = 0.05
 """How long a write waits for whoever locks the file: frames wait behind it."""
@@ -40,28 +39,7 @@ MOST_RUNS = 1000
 MAX_WAITING_ROWS = 1_000_000
 """Frames held for a disk that refuses writes; then the oldest are dropped, counted."""
 
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS sessions (
-    id INTEGER PRIMARY KEY, started_unix_ns INTEGER NOT NULL, alive_unix_ns INTEGER NOT NULL,
-    ended_unix_ns INTEGER, process INTEGER NOT NULL, host TEXT NOT NULL, model TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS series (
-    id INTEGER PRIMARY KEY, session INTEGER NOT NULL REFERENCES sessions, name TEXT NOT NULL,
-    unique_id TEXT, started INTEGER NOT NULL, announced INTEGER, ended TEXT,
-    first_unix_ns INTEGER NOT NULL, last_unix_ns INTEGER NOT NULL,
-    received INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0,
-    lost_at_end INTEGER NOT NULL DEFAULT 0, duplicates INTEGER NOT NULL DEFAULT 0,
-    late INTEGER NOT NULL DEFAULT 0, stray INTEGER NOT NULL DEFAULT 0, runs TEXT);
-CREATE TABLE IF NOT EXISTS frames (
-    series INTEGER NOT NULL REFERENCES series, number INTEGER NOT NULL, arrival TEXT NOT NULL,
-    outcome TEXT NOT NULL, reason TEXT, score REAL, arrival_unix_ns INTEGER NOT NULL,
-    latency_us INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS events (
-    session INTEGER NOT NULL REFERENCES sessions, unix_ns INTEGER NOT NULL, kind TEXT NOT NULL,
-    text TEXT NOT NULL);
-PRAGMA user_version = {FORMAT};
-"""
-
-_FRAME = "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_FRAME = "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _EVENT = "INSERT INTO events VALUES (?, ?, ?, ?)"
 _SERIES = """
 INSERT INTO series (id, session, name, unique_id, started, announced, first_unix_ns, last_unix_ns)
@@ -122,9 +100,17 @@ class Crash:
 class Ledger:
     """Records outcomes. `wall_ns` gives Unix time in nanoseconds for a monotonic time."""
 
-    def __init__(self, path: Path, *, model: str, wall_ns: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        model: str,
+        wall_ns: Callable[[int], int],
+        diffuse_model: str | None = None,
+    ) -> None:
         self._path = path
         self._model = model
+        self._diffuse_model = diffuse_model
         self._wall_ns = wall_ns
         self._series: dict[str, _OpenSeries] = {}
         self._marks: list[tuple[str, tuple[object, ...]]] = []
@@ -143,7 +129,7 @@ class Ledger:
                 self._path, timeout=BUSY_S, check_same_thread=False, isolation_level=None
             )
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, FORMAT):
+            if not 0 <= version <= FORMAT:
                 raise LedgerError(
                     f"ledger {self._path} has format {version}, this hitfinder writes {FORMAT}; "
                     f"name another file"
@@ -151,13 +137,17 @@ class Ledger:
             self._db.execute("PRAGMA journal_mode = WAL")
             # A killed process loses nothing; a power cut may lose the last seconds.
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(SCHEMA)
             crash = self._take_over(now_ns)
+            migrate(self._db, version)
             unix_ns = self._wall_ns(now_ns)
             cursor = self._db.execute(
-                "INSERT INTO sessions (started_unix_ns, alive_unix_ns, process, host, model) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (unix_ns, unix_ns, os.getpid(), platform.node(), self._model),
+                "INSERT INTO sessions (started_unix_ns, alive_unix_ns, process, host, model, "
+                "diffuse_model) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *(unix_ns, unix_ns, os.getpid(), platform.node()),
+                    *(self._model, self._diffuse_model),
+                ),
             )
             self._session = int(cursor.lastrowid or 0)
             last = self._db.execute("SELECT max(id) FROM series").fetchone()[0]
@@ -213,6 +203,7 @@ class Ledger:
                 verdict.score,
                 unix_ns,
                 latency_us,
+                *_diffuse_columns(verdict),
             )
         )
 
@@ -378,6 +369,13 @@ class Ledger:
             lost_before=count.lost,
             duplicates_before=count.duplicates,
         )
+
+
+def _diffuse_columns(verdict: Verdict) -> tuple[str | None, str | None, float | None]:
+    found = verdict.diffuse
+    if found is None:
+        return None, None, None
+    return found.diffuse.value, None if found.reason is None else found.reason.value, found.score
 
 
 def _series_row(known: _OpenSeries) -> tuple[object, ...]:

@@ -6,9 +6,8 @@ where there is one) are joined to blobs, blobs of a likely size are held against
 around them. Without a threshold, gain, offset and unit of the pixels cancel out.
 
 What it does not know: panels (a step between two is background like any other), ice and salt
-(their spots are peaks), and files. In a ring without noise there is no signal to noise: on a photon
-counter's empty frame single photons stand out infinitely, as spots do. There only a threshold
-tells them apart, and without one there is no peak.
+(their spots are peaks), and files. A ring of one value throughout has no noise to compare with;
+there only a threshold tells a peak, and without one there is none.
 """
 
 from dataclasses import dataclass, field
@@ -89,7 +88,7 @@ class PeakFinder:
         self, levelled: Levelled, measured: NDArray[np.bool_], offset: float
     ) -> NDArray[np.bool_]:
         """(rows, cols): pixels that may belong to a peak."""
-        limits = self.settings.min_snr * levelled.sigma  # (rings,)
+        limits = np.maximum(self.settings.min_snr * levelled.sigma, levelled.least)  # (rings,)
         if self.settings.threshold is None:
             limits[levelled.sigma == 0] = np.inf
         else:

@@ -12,8 +12,7 @@ class PeakSettings(Settings):
 
     threshold: float | None = Field(default=None, ge=-1e12, le=1e12)
     """Pixels at or below this value are never part of a peak, in the unit of the pixels. `off`:
-    the background's noise alone decides, which suits every gain. Photon counters that see less
-    than a photon in twenty pixels show no noise to compare with, and need one, of 2 or so."""
+    the background's noise alone decides, which suits every gain."""
     min_snr: float = Field(default=5.0, ge=1.0, le=1000.0)
     """Signal to noise that each pixel of a peak must have over the background at its radius, and
     the whole peak over the background around it."""

@@ -1,8 +1,9 @@
-"""What waits for the judge: a queue bounded in bytes and in time, whose back never blocks.
+"""What waits for a model: a queue bounded in bytes and in time, whose back never blocks.
 
 In time, because a frame that will not be judged before its deadline had better go on at once:
 a queue that is filled to its deadline makes the judge work on frames that then come too late.
-The judge says what a frame costs (`told_cost`); the queue takes what it can do in `max_wait_ns`.
+Whoever judges says what a frame costs (`told_cost`); the queue takes what it can do in
+`max_wait_ns`.
 """
 
 import threading
@@ -28,7 +29,9 @@ class Backlog:
         """Add at the back; False when it is full. `always` is for what is not judged but known."""
         size = nbytes(passage.parts)
         with self._changed:
-            if not always and self._full(size):
+            if always:
+                self._forget_superseded()
+            elif self._full(size):
                 self._forget_settled()
                 if self._full(size):
                     return False
@@ -53,11 +56,17 @@ class Backlog:
         """
         self.cost_ns += (cost_ns - self.cost_ns) * (0.1 if cost_ns > self.cost_ns else 0.5)
 
-    def doubt_cost(self) -> None:
+    def doubt_cost(self, by: float = 0.02) -> None:
         """A frame was refused for what it would cost. Only judged frames correct the estimate, so
-        each refusal lowers it a little: a wrong one does not last.
+        each refusal lowers it a little, by this share: a wrong one does not last.
         """
-        self.cost_ns *= 0.98
+        self.cost_ns *= 1.0 - by
+
+    @property
+    def load(self) -> float:
+        """How full it is, in bytes or in time, whichever is more: 1.0 takes nothing more."""
+        wait_ns = len(self._waiting) * self.cost_ns
+        return max(self.bytes / self._max_bytes, wait_ns / self._max_wait_ns)
 
     def _full(self, size: int) -> bool:
         if not self._waiting:
@@ -72,6 +81,17 @@ class Backlog:
             self._waiting.popleft()
             if not self._waiting:
                 return
+
+    def _forget_superseded(self) -> None:
+        """A series start makes an earlier one pointless when no frame between them is unsettled;
+        or the starts of a week of series would pile up before a thread that hangs.
+        """
+        while self._waiting:
+            last = self._waiting[-1]
+            if isinstance(last, InFlight) and last.verdict is None:
+                return
+            self.bytes -= nbytes(last.parts)
+            self._waiting.pop()
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -1,11 +1,13 @@
 """Everything between arrival and publication, in order of arrival, bounded in bytes.
 
-The ingest thread enters messages at the back; the judge settles frames in any order; the publish
-thread takes messages from the front, and settles a frame that was not judged in time itself.
-Whoever settles first wins. So nothing ever waits for the model, messages leave in the order they
-came, and the counts here balance at every moment:
+The ingest thread enters messages at the back; the judge settles frames in any order, or finds a
+hit and leaves it to the cascade's second step; the publish thread takes messages from the front,
+and settles a frame that was not judged in time itself. Whoever settles first wins. So nothing
+ever waits for a model longer than it may, messages leave in the order they came, and the counts
+here balance at every moment:
 
     received = kept + vetoed + unjudged + in_flight
+    offered to the second step = yes + no + unjudged by it + waiting
 
 What this file does not know: sockets, models, the ledger.
 """
@@ -14,16 +16,28 @@ import threading
 from collections import Counter, deque
 from dataclasses import dataclass
 
+from hitfinder.cascade import NOT_JUDGED
 from hitfinder.frame import Event, Frame, Part, Passed, SeriesEnded, SeriesStarted, nbytes
-from hitfinder.verdict import Outcome, Reason, Verdict
+from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """The hit model's score of a hit whose verdict waits for the second step until `until_ns`."""
+
+    score: float
+    until_ns: int
 
 
 @dataclass(slots=True, eq=False)
 class InFlight:
-    """A frame on its way through the service. `verdict` is set once, by `Line.settle`."""
+    """A frame on its way through the service. `verdict` is set once, by `Line.settle`; `hit`
+    before it, by `Line.found_hit`, where a second step follows.
+    """
 
     frame: Frame
     verdict: Verdict | None = None
+    hit: Hit | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -51,6 +65,43 @@ def passage_of(event: Event) -> Passage:
     return InFlight(event) if isinstance(event, Frame) else Mark(event)
 
 
+def verdict_on(
+    frame: Frame,
+    outcome: Outcome,
+    now_ns: int,
+    *,
+    reason: Reason | None = None,
+    score: float | None = None,
+    diffuse: DiffuseFinding | None = None,
+) -> Verdict:
+    """A frame's verdict, reached now."""
+    return Verdict(
+        series=frame.series,
+        number=frame.number,
+        outcome=outcome,
+        reason=reason,
+        score=score,
+        diffuse=diffuse,
+        arrival_ns=frame.arrival_ns,
+        settled_ns=now_ns,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffuseCounts:
+    """Hits that were the second step's to judge: offered = yes + no + sum(unjudged) + waiting."""
+
+    offered: int
+    yes: int
+    no: int
+    unjudged: dict[Reason, int]
+
+    @property
+    def waiting(self) -> int:
+        """Hits whose verdict waits for it."""
+        return self.offered - self.yes - self.no - sum(self.unjudged.values())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineCounts:
     """A consistent view: received = kept + vetoed + sum(unjudged) + in_flight."""
@@ -62,6 +113,7 @@ class LineCounts:
     in_flight: int
     bytes: int
     bad_messages: int
+    diffuse: DiffuseCounts
 
 
 class Line:
@@ -76,6 +128,9 @@ class Line:
         self._bad_messages = 0
         self._outcomes: Counter[Outcome] = Counter()
         self._reasons: Counter[Reason] = Counter()
+        self._hits_offered = 0
+        self._diffuse: Counter[Diffuse] = Counter()
+        self._diffuse_reasons: Counter[Reason] = Counter()
 
     def wait_for_room(self, timeout_s: float) -> bool:
         """Whether one more message may enter; waits up to `timeout_s` until it may."""
@@ -104,22 +159,37 @@ class Line:
             self._outcomes[verdict.outcome] += 1
             if verdict.reason is not None:
                 self._reasons[verdict.reason] += 1
+            if verdict.diffuse is not None:
+                self._diffuse[verdict.diffuse.diffuse] += 1
+                if verdict.diffuse.reason is not None:
+                    self._diffuse_reasons[verdict.diffuse.reason] += 1
             if passage is self._passages[0]:
                 self._changed.notify_all()
             return True
 
+    def found_hit(self, passage: InFlight, hit: Hit) -> bool:
+        """Let a hit wait for the second step; False when it has a verdict already."""
+        with self._changed:
+            if passage.verdict is not None:
+                return False
+            passage.hit = hit
+            self._hits_offered += 1
+            return True
+
     def let_go(self, passage: InFlight, reason: Reason, now_ns: int) -> None:
-        """Settle a frame as unjudged, unless it has a verdict already."""
-        frame = passage.frame
-        verdict = Verdict(
-            series=frame.series,
-            number=frame.number,
-            outcome=Outcome.UNJUDGED,
-            reason=reason,
-            arrival_ns=frame.arrival_ns,
-            settled_ns=now_ns,
-        )
-        self.settle(passage, verdict)
+        """Settle a frame with what is known of it, unless it has a verdict already: a hit stays a
+        hit that the second step did not judge, any other frame goes on unjudged.
+        """
+        with self._changed:  # or the judge could find a hit in between
+            hit = passage.hit
+            if hit is None:
+                verdict = verdict_on(passage.frame, Outcome.UNJUDGED, now_ns, reason=reason)
+            else:
+                finding = DiffuseFinding(diffuse=Diffuse.UNJUDGED, reason=reason)
+                verdict = verdict_on(
+                    passage.frame, NOT_JUDGED, now_ns, score=hit.score, diffuse=finding
+                )
+            self.settle(passage, verdict)
 
     def front(self, timeout_s: float = 0.0) -> Passage | None:
         """The front message: as soon as it is settled, or as it is after `timeout_s` or when
@@ -141,6 +211,13 @@ class Line:
         """Nearly full: the front must not wait for the model any longer."""
         return self._bytes * 10 >= self._max_bytes * 9
 
+    @property
+    def half_full(self) -> bool:
+        """The front must not wait for the second step any longer: it is given up long before any
+        frame goes on without the first.
+        """
+        return self._bytes * 2 >= self._max_bytes
+
     def __len__(self) -> int:
         return len(self._passages)
 
@@ -156,10 +233,18 @@ class Line:
                 in_flight=self._received - settled,
                 bytes=self._bytes,
                 bad_messages=self._bad_messages,
+                diffuse=DiffuseCounts(
+                    offered=self._hits_offered,
+                    yes=self._diffuse[Diffuse.YES],
+                    no=self._diffuse[Diffuse.NO],
+                    unjudged=dict(self._diffuse_reasons),
+                ),
             )
 
     def _front_is_due(self) -> bool:
         if not self._passages:
             return False
         front = self._passages[0]
-        return isinstance(front, Mark) or front.verdict is not None or self.crowded
+        if isinstance(front, Mark) or front.verdict is not None:
+            return True
+        return self.crowded if front.hit is None else self.half_full

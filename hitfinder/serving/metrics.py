@@ -12,17 +12,23 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from hitfinder.inference.batcher import BATCH_SIZES
-from hitfinder.serving.line import LineCounts
+from hitfinder.serving.line import DiffuseCounts, LineCounts
 from hitfinder.transport.outlet import Offered
-from hitfinder.verdict import Outcome, Reason
+from hitfinder.verdict import Diffuse, Outcome, Reason
 
-STAGES = ("decode_header", "queue", "read_region", "score", "publish")
+STAGES = (
+    *("decode_header", "queue", "read_region", "score", "publish"),
+    *("diffuse_queue", "diffuse_read", "diffuse_score"),
+)
 
 _STAGE_BUCKETS_S = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 _LATENCY_BUCKETS_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05),
     *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
 )
+
+
+_SCORE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 class LineCollector(Collector):
@@ -66,6 +72,41 @@ class LineCollector(Collector):
             "Bytes of messages between arrival and publication.",
             value=counts.bytes,
         )
+        yield from _of_second_step(counts.diffuse)
+
+
+def _of_second_step(counts: DiffuseCounts) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "hitfinder_diffuse_frames_offered",
+        "Hits that were the second step's to judge.",
+        value=counts.offered,
+    )
+    settled = CounterMetricFamily(
+        "hitfinder_diffuse_frames_settled",
+        "Hits by what the second step says of them.",
+        labels=["diffuse"],
+    )
+    by_finding = {
+        Diffuse.YES: counts.yes,
+        Diffuse.NO: counts.no,
+        Diffuse.UNJUDGED: sum(counts.unjudged.values()),
+    }
+    for finding, value in by_finding.items():
+        settled.add_metric([finding.value], value)
+    yield settled
+    unjudged = CounterMetricFamily(
+        "hitfinder_diffuse_frames_unjudged",
+        "Hits that went on without a diffuse score, by reason.",
+        labels=["reason"],
+    )
+    for reason in Reason:
+        unjudged.add_metric([reason.value], counts.unjudged.get(reason, 0))
+    yield unjudged
+    yield GaugeMetricFamily(
+        "hitfinder_diffuse_frames_waiting",
+        "Hits whose verdict waits for the second step.",
+        value=counts.waiting,
+    )
 
 
 class Metrics:
@@ -145,6 +186,22 @@ class Metrics:
         )
         self.model = Info("hitfinder_model", "The artifact that judges.", registry=self.registry)
         self.model_errors = counter("hitfinder_model_errors", "Batches that the model failed on.")
+        self.diffuse_model = Info(
+            "hitfinder_diffuse_model",
+            "The artifact of the second step.",
+            registry=self.registry,
+        )
+        self.diffuse_model_errors = counter(
+            "hitfinder_diffuse_model_errors", "Hits that the second step's model failed on."
+        )
+        self.diffuse_scores = histogram(
+            "hitfinder_diffuse_score",
+            "Scores that the second step gave in time.",
+            buckets=_SCORE_BUCKETS,
+        )
+        self.diffuse_queue_bytes = gauge(
+            "hitfinder_diffuse_queue_bytes", "Bytes of hits that wait for the second step's model."
+        )
         self.hot_pixels = gauge(
             "hitfinder_hot_pixels", "Pixels of the region that stand out in most frames."
         )

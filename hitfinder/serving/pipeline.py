@@ -1,4 +1,5 @@
-"""Three threads, one of each: ingest, judge, publish. Starting, stopping, and noticing a death.
+"""Three threads, one of each: ingest, judge, publish; a fourth where the cascade has a second
+step. Starting, stopping, and noticing a death.
 
     start → running → drain: ingest takes what the socket still holds and stops,
                              judge judges what is in flight, publish sends it,
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from hitfinder.serving.diffuse import DiffuseStage
 from hitfinder.serving.ingest import Ingest
 from hitfinder.serving.judge import Judge
 from hitfinder.serving.line import InFlight, Line
@@ -71,6 +73,11 @@ class Worker:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._thread.is_alive()
+
     def problem(self) -> str | None:
         """Why this thread does not do its work, if so."""
         if self.failure is not None:
@@ -95,7 +102,7 @@ class Worker:
 
 
 class Pipeline:
-    """The three workers around one line."""
+    """The workers around one line."""
 
     def __init__(
         self,
@@ -105,6 +112,7 @@ class Pipeline:
         publish: Publish,
         line: Line,
         clock: Callable[[], int],
+        diffuse: DiffuseStage | None = None,
     ) -> None:
         self._ingest = ingest
         self._judge = judge
@@ -113,17 +121,24 @@ class Pipeline:
         self._clock = clock
         self._logger = logging.getLogger("hitfinder")
         self._ingest_worker = Worker("ingest", ingest, clock)
-        self._judge_worker = Worker("judge", judge, clock)
+        self._judge_workers = [Worker("judge", judge, clock)]
+        if diffuse is not None:
+            self._judge_workers.append(Worker("diffuse", diffuse, clock))
         self._publish_worker = Worker("publish", publish, clock, STALLED_WAIT_S)
 
     def start(self) -> None:
-        """Start all three."""
+        """Start all of them."""
         for worker in self._workers:
             worker.start()
 
     def problems(self) -> list[str]:
         """What is wrong with the threads; empty while all is well."""
         return [problem for worker in self._workers if (problem := worker.problem()) is not None]
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a thread is still in a step, after a drain that waited for it."""
+        return any(worker.is_alive for worker in self._workers)
 
     @property
     def is_lost(self) -> bool:
@@ -137,7 +152,8 @@ class Pipeline:
         # What the socket took from the sender before the stop is ours to account for.
         self._finish(end_ns)
         self._ingest.hang_up()
-        self._judge_worker.stop(STOP_S)
+        for worker in self._judge_workers:
+            worker.stop(STOP_S)
         if self._publish_worker.stop(max(STOP_S, timeout_s)):
             self._give_up()
         else:
@@ -180,4 +196,4 @@ class Pipeline:
 
     @property
     def _workers(self) -> tuple[Worker, ...]:
-        return (self._ingest_worker, self._judge_worker, self._publish_worker)
+        return (self._ingest_worker, *self._judge_workers, self._publish_worker)

@@ -2,7 +2,8 @@
 
 For each frame at the front of the line, in this order: its verdict goes out, its ledger row is
 noted, its message goes on. Under "backpressure" a message that no receiver takes stays at the
-front and holds up the line. A frame that the model did not judge in time is settled here.
+front and holds up the line. A frame that the model did not judge in time is settled here, and so
+is a hit that the second step did not.
 What this file does not know: pixels and scores.
 """
 
@@ -23,7 +24,7 @@ from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
 from hitfinder.serving.streams import Streams
 from hitfinder.transport.outlet import Offered
-from hitfinder.verdict import Outcome, Reason, Verdict
+from hitfinder.verdict import Diffuse, Outcome, Reason, Verdict
 from hitfinder.wire.verdicts import Heartbeat, Totals, VerdictMessage, encode
 
 WAIT_S = 0.02
@@ -52,6 +53,9 @@ class JudgedBy:
 
     model: str
     threshold: float
+    diffuse_model: str | None = None
+    """None where there is no second step."""
+    diffuse_threshold: float | None = None
 
 
 class Publish:
@@ -110,8 +114,13 @@ class Publish:
         front = self._line.front()
         if not isinstance(front, InFlight):
             return WAIT_S
-        left_ns = front.frame.arrival_ns + self._deadline_ns - self._clock()
-        return min(WAIT_S, max(0.0, left_ns / 1e9))
+        return min(WAIT_S, max(0.0, (self._until_ns(front) - self._clock()) / 1e9))
+
+    def _until_ns(self, passage: InFlight) -> int:
+        """When its verdict is overdue. A hit has its score; it waits for the second step's."""
+        if passage.hit is not None:
+            return passage.hit.until_ns
+        return passage.frame.arrival_ns + self._deadline_ns
 
     def drop_front(self) -> None:
         """Give up sending the front message; the service stops and its receivers do not take it."""
@@ -145,6 +154,9 @@ class Publish:
             dropped=self._streams.counts[Offered.DROPPED],
             spilled=self._streams.counts[Offered.SPILLED],
             bad_messages=counts.bad_messages,
+            diffuse=counts.diffuse.yes,
+            not_diffuse=counts.diffuse.no,
+            diffuse_unjudged={r.value: counts.diffuse.unjudged.get(r, 0) for r in Reason},
         )
 
     def _account(self, passage: Passage) -> bool:
@@ -161,11 +173,14 @@ class Publish:
         return True
 
     def _overdue(self, passage: InFlight) -> Verdict | None:
-        """Let go a frame that the model did not judge in time, or that there is no room for."""
+        """Let go a frame that was not judged in time, or that there is no room for. A hit waits
+        for its second score only while there is plenty.
+        """
         now_ns = self._clock()
-        if now_ns - passage.frame.arrival_ns > self._deadline_ns:
+        full = self._line.crowded if passage.hit is None else self._line.half_full
+        if now_ns > self._until_ns(passage):
             self._line.let_go(passage, Reason.DEADLINE, now_ns)
-        elif self._line.crowded:
+        elif full:
             self._line.let_go(passage, Reason.OVERLOAD, now_ns)
         # The judge may have settled it meanwhile; its verdict then stands.
         return passage.verdict
@@ -202,6 +217,7 @@ class Publish:
         if self._verdicts is None:
             return
         self._sequence += 1
+        diffuse = verdict.diffuse
         message = VerdictMessage(
             sequence=self._sequence,
             series=verdict.series,
@@ -211,16 +227,23 @@ class Publish:
             score=verdict.score,
             threshold=self._judged_by.threshold,
             model=self._judged_by.model,
+            diffuse=None if diffuse is None else diffuse.diffuse,
+            diffuse_reason=None if diffuse is None else diffuse.reason,
+            diffuse_score=None if diffuse is None else diffuse.score,
+            diffuse_threshold=self._judged_by.diffuse_threshold,
+            diffuse_model=self._judged_by.diffuse_model,
             latency_ms=(now_ns - verdict.arrival_ns) / 1e6,
         )
         self._verdicts.offer((encode(message),))
         self._metrics.stage_seconds.labels("publish").observe((self._clock() - now_ns) / 1e9)
 
     def _owed(self, verdict: Verdict) -> list[str]:
+        finding = verdict.diffuse
+        also = ["diffuse"] if finding is not None and finding.diffuse is Diffuse.YES else []
         if verdict.outcome is not Outcome.VETOED:
-            return ["kept"]
+            return ["kept", *also]
         chosen = share_of(verdict.series, verdict.number) < self._vetoed_share
-        return ["vetoed"] if chosen else []
+        return ["vetoed", *also] if chosen else also
 
     def _keep_time(self) -> None:
         now_ns = self._clock()

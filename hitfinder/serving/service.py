@@ -14,7 +14,6 @@ from hitfinder.errors import HitfinderError, LedgerError
 from hitfinder.ledger.store import Crash, Ledger
 from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.http import HttpServer
-from hitfinder.serving.judge import Judge
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.pipeline import Pipeline
 from hitfinder.serving.publish import Publish
@@ -46,7 +45,7 @@ class Parts:
     """What `assemble` wires together."""
 
     pipeline: Pipeline
-    judge: Judge
+    warm: Callable[[], None]
     publish: Publish
     reports: Reports
     ledger: Ledger
@@ -54,7 +53,6 @@ class Parts:
     hot_pixels: HotPixelMask | None
     source: Socket
     outputs: Sequence[Output]
-    region_shape: tuple[int, int] | None
     drain_timeout_s: float
     clock: Callable[[], int]
     http: Callable[["Service"], HttpServer | None]
@@ -106,8 +104,7 @@ class Service:
             output.open()
         if parts.hot_pixels is not None:
             parts.hot_pixels.load()
-        if parts.region_shape is not None:
-            parts.judge.warm(*parts.region_shape)
+        parts.warm()
         parts.source.open()
         parts.pipeline.start()
         self._ready = True
@@ -159,6 +156,11 @@ class Service:
         if self._http is not None:
             self._http.close()
         return totals
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a thread did not come back from its model, after a stop."""
+        return self._parts.pipeline.hangs
 
     def unhealthy(self) -> list[str]:
         """For /healthz."""

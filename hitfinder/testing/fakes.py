@@ -93,19 +93,22 @@ class FakeVerdicts:
 
 
 class FakeModel:
-    """Scores a frame by its first pixel, so that a test chooses; `broken` makes it fail."""
+    """Scores a frame by a pixel of its first row, so that a test chooses; `broken` makes it
+    fail.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, pixel: int = 0) -> None:
+        self._pixel = pixel
         self.broken = False
         self.batches: list[tuple[int, ...]] = []
         self.warmed: list[tuple[int, int, int]] = []
 
     def score(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, H, W) → (N,), the first pixel over 100."""
+        """(N, H, W) → (N,), the pixel over 100."""
         if self.broken:
             raise HitfinderError("the fake model is broken")
         self.batches.append(batch.shape)
-        return batch[:, 0, 0] / np.float32(100)
+        return batch[:, 0, self._pixel] / np.float32(100)
 
     def warm(self, shapes: list[tuple[int, int, int]]) -> None:
         """Remember the shapes."""

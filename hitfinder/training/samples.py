@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from hitfinder.dataset.frames import Label, Series, as_diffuse
 from hitfinder.errors import DataFileError
 from hitfinder.evaluation.scores import read_region, run_names
+from hitfinder.evaluation.search import plan_search
 from hitfinder.frame import array_payload
 from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.inference.model_card import Task
-from hitfinder.peaks.finder import PeakFinder, plan_peaks
+from hitfinder.peaks.finder import PeakFinder
 from hitfinder.peaks.settings import PeakSettings
 from hitfinder.simulation.run import Run
 from hitfinder.simulation.simulator import SimulatedFrame, Simulator, label
@@ -213,20 +214,19 @@ class Files:
         return self.words
 
     def _load(self, one: Series, name: str, reduce: Reduce, done: Callable[[int], None]) -> Samples:
-        reader = plan_region(self.region, one.shape, one.detector, None)
-        finder = plan_peaks(reader.shape, PeakSettings())
-        image = np.empty(reader.shape, np.float32)
+        plan = plan_search(one, self.region, PeakSettings())
+        image = np.empty(plan.reader.shape, np.float32)
         inputs, labels, spots = [], [], []
         for ref in one.frames:
             if ref.label is None:
                 continue
-            problem = read_region(ref, reader, image)
+            problem = read_region(ref, plan.reader, image)
             if problem is not None:
                 raise DataFileError(f"{problem}; label it ambiguous, or leave it out")
             inputs.append(reduce(image[np.newaxis]))
             labels.append(ref.label)
             looked_for = self.task == "hit" and ref.label.truth == "hit"
-            spots.append(_peaks(finder, image) if looked_for else _no_spots())
+            spots.append(_peaks(plan.finder, image) if looked_for else _no_spots())
             done(1)
         return Samples(
             run=name, inputs=np.concatenate(inputs), labels=tuple(labels), spots=tuple(spots)

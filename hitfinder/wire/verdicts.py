@@ -12,15 +12,16 @@ import msgspec
 
 from hitfinder.errors import BadMessageError
 from hitfinder.frame import Part
-from hitfinder.verdict import Outcome, Reason
+from hitfinder.verdict import Diffuse, Outcome, Reason
 
 
 class VerdictMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="verdict"):
     """One frame's judgement as it is published.
 
     `reason` is set exactly when the outcome is unjudged, `score` (in [0, 1]) exactly when it is
-    not; `threshold` and `model` say what the score was held against. `latency_ms` runs from the
-    frame's arrival to this message.
+    not; `threshold` and `model` say what the score was held against. `diffuse` is set for hits
+    where a second step judges them; then `diffuse_score` is, or `diffuse_reason`, which says why
+    there is no score. `latency_ms` runs from the frame's arrival to this message.
     """
 
     sequence: int
@@ -32,11 +33,17 @@ class VerdictMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     score: float | None = None
     threshold: float | None = None
     model: str | None = None
+    diffuse: Diffuse | None = None
+    diffuse_reason: Reason | None = None
+    diffuse_score: float | None = None
+    diffuse_threshold: float | None = None
+    diffuse_model: str | None = None
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Frames since the service began. received = kept + vetoed + all unjudged + in_flight;
-    `unjudged` counts by reason; `lost` are gaps in the sender's numbers, not received.
+    `unjudged` counts by reason; `lost` are gaps in the sender's numbers, not received. Hits that
+    the second step settled = diffuse + not_diffuse + all diffuse_unjudged, which is by reason too.
     """
 
     received: int
@@ -50,6 +57,9 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
     spilled: int
     bad_messages: int
+    diffuse: int = 0
+    not_diffuse: int = 0
+    diffuse_unjudged: dict[str, int] = {}
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="heartbeat"):

@@ -19,6 +19,7 @@ from hitfinder.inference.model_card import load_card, shipped_models, write_card
 from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.settings import HotPixelSettings
 from hitfinder.settings import checked
+from tests.inference.artifacts import write_artifact
 
 GEOMETRY = """
 clen = 0.1
@@ -137,6 +138,22 @@ def test_a_model_for_something_else_is_refused(tmp_path: Path) -> None:
     write_card(folder, msgspec.structs.replace(load_card(folder), task="diffuse"))
     with pytest.raises(ArtifactError, match="needs one for 'hit'"):
         judging_of(tmp_path, model={"device": "cpu", "artifact": "model"})
+
+
+def test_a_second_step_is_built_from_its_section(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "second", task="diffuse", threshold=0.25)
+    assert judging_of(tmp_path).second is None
+    second = judging_of(tmp_path, diffuse={"artifact": "second", "device": "cpu"}).second
+    assert second is not None
+    assert second.threshold == 0.25
+    assert second.plan((30, 40), Detector()).shape == (30, 40)
+    section = {"artifact": "second", "device": "cpu", "threshold": 0.75}
+    box = {"kind": "box", "top": 1, "left": 2, "rows": 5, "cols": 6}
+    second = judging_of(tmp_path, diffuse=section, diffuse_region=box).second
+    assert second is not None
+    assert (second.threshold, second.plan((30, 40), Detector()).shape) == (0.75, (5, 6))
+    with pytest.raises(ArtifactError, match=r"\[diffuse\] needs one for 'diffuse'"):
+        judging_of(tmp_path, diffuse={"artifact": "spotcount", "device": "cpu"})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 from hitfinder import __version__
 from hitfinder.cli import app, main
 from hitfinder.ledger.store import Ledger
-from hitfinder.verdict import Outcome, Verdict
+from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Verdict
+from tests.inference.artifacts import no_number, write_artifact
 
 COMMANDS = (
     *("serve", "replay", "demo", "watch", "classify"),
@@ -120,6 +121,34 @@ artifact = "spotcount"
     assert counted == [True, False]
 
 
+def test_classify_runs_the_second_step(stack: Path, tmp_path: Path) -> None:
+    write_artifact(tmp_path / "second", task="diffuse", name="second")
+    target = tmp_path / "verdicts.csv"
+    arguments = ("classify", stack, "--region", "whole", "--csv", target)
+    result = hitfinder(*arguments, "--diffuse", tmp_path / "second")
+    assert result.exit_code == 0, result.output
+    with target.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["outcome"] for row in rows] == ["kept", "vetoed"] * 2
+    # The artifact's score is the first pixel, a count: 0, or a number above any threshold.
+    with h5py.File(stack) as file:
+        first = file["entry/data/data"][:, 0, 0]
+    assert [row["diffuse_score"] for row in rows[::2]] == [f"{pixel:.4f}" for pixel in first[::2]]
+    assert {row["diffuse"] for row in rows[::2]} <= {"yes", "no"}
+    assert [row["diffuse"] for row in rows[1::2]] == ["", ""]
+    assert "2 hits, " in result.output
+    assert "model second" in result.output
+
+
+def test_classify_says_when_the_second_step_fails(stack: Path, tmp_path: Path) -> None:
+    write_artifact(tmp_path / "second", no_number().SerializeToString(), task="diffuse")
+    arguments = ("classify", stack, "--region", "whole", "--diffuse", tmp_path / "second")
+    result = hitfinder(*arguments)
+    assert result.exit_code == 1
+    assert "4 frames, 2 kept, 2 vetoed" in result.output
+    assert "2 hits, 0 with diffuse scattering, 0 without, 2 without a score" in result.output
+
+
 def test_models_are_listed_shown_and_verified() -> None:
     assert "spotcount" in hitfinder("models", "list").output
     assert "hit" in hitfinder("models", "list").output.split()
@@ -155,6 +184,35 @@ def test_config_check_says_what_will_be_done(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "model    hit" in result.output
     assert "on stall backpressure" in result.output
+
+
+def test_config_check_tells_the_second_step(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "second", task="diffuse", name="second")
+    config = tmp_path / "hitfinder.toml"
+    config.write_text(
+        '[input]\nendpoint = "tcp://d:1"\nprotocol = "dectris-v2"\n[model]\ndevice = "cpu"\n'
+        '[diffuse]\nartifact = "second"\ndevice = "cpu"\n'
+        '[diffuse_frames]\nendpoint = "tcp://*:5560"\n'
+    )
+    result = hitfinder("config", "check", config)
+    assert result.exit_code == 0, result.output
+    assert "diffuse  second 1, threshold 0.5, cpu" in result.output
+    assert "on stall drop" in result.output
+
+
+def test_a_ledger_tells_what_the_second_step_said(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    made = Ledger(path, model="hit", diffuse_model="second", wall_ns=lambda now_ns: now_ns)
+    made.open(0)
+    found = DiffuseFinding(diffuse=Diffuse.YES, score=0.875)
+    made.frame(Verdict(series="7", number=3, outcome=Outcome.KEPT, score=0.9, diffuse=found))
+    made.close(1)
+    shown = hitfinder("ledger", "show", path)
+    assert "diffuse scattering in hits: yes 1" in shown.output
+    assert "second" in shown.output
+    target = tmp_path / "frames.csv"
+    assert hitfinder("ledger", "export", path, target).exit_code == 0
+    assert target.read_text().splitlines()[1].endswith(",yes,,0.875")
 
 
 def test_what_is_simulated_is_labelled_and_measured(tmp_path: Path) -> None:

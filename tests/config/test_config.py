@@ -59,6 +59,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({**GOOD, "http": {"port": True}}, "x: http: port is not a matter of true or false"),
     ({**GOOD, "pressure": {"max_in_flight_bytes": 2**21}}, "must not exceed"),
     ({**GOOD, "kept": {"endpoint": "tcp://127.0.0.1:5558"}}, "kept and verdicts have one endpoint"),
+    ({**GOOD, "policy": {"diffuse": "veto"}}, "policy without diffuse: no second step"),
+    ({**GOOD, "diffuse_frames": {"endpoint": "tcp://a:1"}}, "diffuse_frames without diffuse"),
+    ({**GOOD, "diffuse": {}, "policy": {"diffuse": "drop"}}, "x: policy.diffuse: "),
+    (
+        {**GOOD, "diffuse": {}, "policy": {"diffuse": "veto", "not_diffuse": "veto"}},
+        "x: policy: diffuse and not_diffuse are both",
+    ),
+    ({**GOOD, "diffuse": {"deadline_ms": 0}}, "x: diffuse.deadline_ms: "),
     ({**GOOD, "detector": {"saturation": float("nan")}}, "x: detector.saturation: "),
 ]
 
@@ -88,6 +96,17 @@ def test_a_file_that_is_no_toml_is_one_line(tmp_path: Path, content: bytes) -> N
 def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load_config(tmp_path)
+
+
+def test_a_second_step_is_a_section(tmp_path: Path) -> None:
+    assert checked(ServeConfig, GOOD, "x").diffuse is None
+    config = checked(ServeConfig, {**GOOD, "diffuse": {}}, "x")
+    assert config.diffuse is not None
+    assert (config.diffuse.artifact, config.diffuse_region.kind) == ("diffuse", "whole")
+    assert (config.policy.diffuse, config.policy.not_diffuse) == ("keep", "keep")
+    # Frames of a second output never hold up the line unless that is asked for.
+    table = {**GOOD, "diffuse": {}, "diffuse_frames": {"endpoint": "tcp://*:2"}}
+    assert checked(ServeConfig, table, "x").on_stall("diffuse") == "drop"
 
 
 def test_off_is_none_since_toml_has_no_null() -> None:

@@ -35,7 +35,8 @@ def test_every_setting_is_there_and_nothing_else() -> None:
 
 def test_with_every_setting_switched_on_it_is_valid() -> None:
     table = everything()
-    table["region"]["kind"] = "box"  # top and left are for this kind only
+    for section in ("region", "diffuse_region"):
+        table[section]["kind"] = "box"  # top and left are for this kind only
     checked(ServeConfig, table, "deploy/hitfinder.toml")
 
 

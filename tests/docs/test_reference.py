@@ -10,10 +10,11 @@ import pytest
 from hitfinder.commands.reference import PAGES, commands, metrics, settings, write
 from hitfinder.ledger.report import COLUMNS
 from hitfinder.ledger.store import Ledger
-from hitfinder.verdict import Outcome, Reason
+from hitfinder.verdict import Diffuse, Outcome, Reason
 from hitfinder.wire.verdicts import Heartbeat, Totals, VerdictMessage, decode, encode
 from tests.docs.pages import ROOT, blocks
 
+MODELS = ("model", "diffuse model")
 REFERENCE = ROOT / "docs" / "reference"
 
 
@@ -60,6 +61,9 @@ def test_reasons_and_outcomes_are_documented() -> None:
         assert f"| `{reason.value}` |" in page
     for outcome in Outcome:
         assert f"`{outcome.value}`" in page
+    for diffuse in Diffuse:
+        assert f"`{diffuse.value}`" in page
+        assert f"`{diffuse.value}`" in read("ledger.md")
 
 
 def test_example_messages_are_real() -> None:
@@ -107,4 +111,6 @@ def test_event_kinds_are_documented() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     kinds = re.findall(r'reports\.add\(\s*"([a-zA-Z ]+)"', text)
     assert len(kinds) > 5
+    # Each model's name stands before these.
+    kinds += [f"{model} {what}" for model in MODELS for what in ("failed", "recovered")]
     assert all(f"`{kind}`" in page for kind in kinds), kinds

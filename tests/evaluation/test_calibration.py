@@ -14,7 +14,6 @@ from hitfinder.evaluation.calibration import (
     ROUNDING,
     allowed_below,
     calibrate,
-    calibrate_runs,
     hits_needed,
 )
 from hitfinder.evaluation.intervals import clopper_pearson
@@ -108,20 +107,3 @@ def test_scores_that_are_none(scores: list[float]) -> None:
         calibrate(np.array(scores))
     with pytest.raises(ValueError, match="between 0 and 1"):
         calibrate(np.full(200, 0.5), sensitivity=1.0)
-
-
-def test_a_promise_in_each_run() -> None:
-    rng = np.random.default_rng(3)
-    runs = {"bright": 0.5 + rng.random(1000) / 2, "faint": rng.random(300) / 2}
-    found = calibrate_runs(runs)
-    alone = calibrate(runs["faint"], confidence=0.975)
-    assert (
-        found.threshold == alone.threshold < calibrate(np.concatenate([*runs.values()])).threshold
-    )
-    assert found.runs == ("bright", "faint")
-    assert (found.n_hits, found.confidence) == (1300, 0.95)
-    assert "in each of bright, faint" in found.told()
-    with pytest.raises(DataFileError, match=r"run faint: 149 hits .* give at least 183"):
-        calibrate_runs({"bright": runs["bright"], "faint": runs["faint"][:149]})
-    with pytest.raises(ValueError, match="no runs"):
-        calibrate_runs({})

@@ -11,8 +11,9 @@ import pytest
 from hitfinder.errors import LedgerError
 from hitfinder.frame import SeriesStarted
 from hitfinder.ledger.report import COLUMNS, export_csv, read_frames, read_report
+from hitfinder.ledger.schema import FORMAT, MIGRATIONS
 from hitfinder.ledger.store import Ledger
-from hitfinder.verdict import Outcome, Reason, Verdict
+from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
 
 OPEN: list[Ledger] = []
 
@@ -145,6 +146,117 @@ def test_numbers_that_begin_anew_are_a_new_series_where_no_start_exists(path: Pa
     series = read_report(path).series
     counts = [(one.received, one.duplicates, one.lost) for one in series]
     assert counts == [(3, 0, 0), (3, 0, 0), (2, 0, 0)]
+
+
+def judged_twice(number: int, found: DiffuseFinding) -> Verdict:
+    return Verdict(series="7", number=number, outcome=Outcome.KEPT, score=0.9, diffuse=found)
+
+
+def test_what_the_second_step_says_is_recorded(path: Path) -> None:
+    OPEN.append(Ledger(path, model="hit", diffuse_model="diffuse", wall_ns=lambda now: now))
+    ledger = OPEN[-1]
+    ledger.open(0)
+    ledger.frame(judged_twice(0, DiffuseFinding(diffuse=Diffuse.YES, score=0.75)))
+    ledger.frame(judged_twice(1, DiffuseFinding(diffuse=Diffuse.UNJUDGED, reason=Reason.MODEL)))
+    ledger.frame(kept("7", 2))
+    ledger.close(1)
+    report = read_report(path)
+    assert report.sessions[0].diffuse_model == "diffuse"
+    assert report.diffuse == {"yes": 1, "model": 1}
+    assert (report.series[0].diffuse, report.series[0].balances) == (1, True)
+    rows = [row[-3:] for row in read_frames(path)]
+    assert rows == [("yes", None, 0.75), ("unjudged", "model", None), (None, None, None)]
+
+
+FORMAT_1 = """
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY, started_unix_ns INTEGER NOT NULL, alive_unix_ns INTEGER NOT NULL,
+    ended_unix_ns INTEGER, process INTEGER NOT NULL, host TEXT NOT NULL, model TEXT NOT NULL);
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, session INTEGER NOT NULL REFERENCES sessions, name TEXT NOT NULL,
+    unique_id TEXT, started INTEGER NOT NULL, announced INTEGER, ended TEXT,
+    first_unix_ns INTEGER NOT NULL, last_unix_ns INTEGER NOT NULL,
+    received INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0,
+    lost_at_end INTEGER NOT NULL DEFAULT 0, duplicates INTEGER NOT NULL DEFAULT 0,
+    late INTEGER NOT NULL DEFAULT 0, stray INTEGER NOT NULL DEFAULT 0, runs TEXT);
+CREATE TABLE frames (
+    series INTEGER NOT NULL REFERENCES series, number INTEGER NOT NULL, arrival TEXT NOT NULL,
+    outcome TEXT NOT NULL, reason TEXT, score REAL, arrival_unix_ns INTEGER NOT NULL,
+    latency_us INTEGER NOT NULL);
+CREATE TABLE events (
+    session INTEGER NOT NULL REFERENCES sessions, unix_ns INTEGER NOT NULL, kind TEXT NOT NULL,
+    text TEXT NOT NULL);
+INSERT INTO sessions VALUES (1, 5, 6, NULL, 1, 'elsewhere', 'spotcount');
+INSERT INTO series VALUES
+    (1, 1, '7', NULL, 1, 10, NULL, {now}, {now}, 2, 0, 0, 0, 0, 0, '[[0, 2]]');
+INSERT INTO frames VALUES (1, 0, 'next', 'kept', NULL, 0.9, 5, 6);
+INSERT INTO frames VALUES (1, 1, 'next', 'unjudged', 'overload', NULL, 5, 6);
+PRAGMA user_version = 1;
+"""
+
+
+def format_1(path: Path) -> None:
+    """A file as the release before the second step left it, in mid-series."""
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as db:
+        db.executescript(FORMAT_1.format(now=UNIX_NS))
+    db.close()
+
+
+def test_a_ledger_of_the_format_before_is_read_as_it_is(path: Path, tmp_path: Path) -> None:
+    format_1(path)
+    before = path.read_bytes()
+    report = read_report(path)
+    assert (report.series[0].received, report.series[0].balances) == (2, True)
+    assert (report.diffuse, report.sessions[0].diffuse_model) == ({}, None)
+    assert export_csv(path, tmp_path / "frames.csv") == 2
+    assert path.read_bytes() == before
+
+
+def test_a_ledger_of_the_format_before_is_migrated_and_goes_on(path: Path) -> None:
+    format_1(path)
+    ledger = make(path)
+    crash = ledger.open(0)
+    assert crash is not None
+    assert crash.open_series == ("7",)
+    ledger.frame(judged_twice(2, DiffuseFinding(diffuse=Diffuse.NO, score=0.25)))
+    ledger.close(1)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == FORMAT
+    db.close()
+    (series,) = read_report(path).series
+    assert (series.received, series.kept, series.unjudged, series.balances) == (3, 2, 1, True)
+    rows = [(row[3], *row[-3:]) for row in read_frames(path)]
+    assert rows == [(0, None, None, None), (1, None, None, None), (2, "no", None, 0.25)]
+    # And once more, as any file of today.
+    again = make(path)
+    assert again.open(2) is None
+    again.close(3)
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    format_1(path)
+    statements = (*MIGRATIONS[1], "ALTER TABLE gone ADD COLUMN x TEXT")
+    monkeypatch.setitem(MIGRATIONS, 1, statements)
+    with pytest.raises(LedgerError, match="gone"):
+        make(path).open(0)
+    OPEN[-1]._db.close()
+    monkeypatch.undo()
+    assert read_report(path).series[0].received == 2
+    ledger = make(path)
+    assert ledger.open(0) is not None
+    ledger.close(1)
+
+
+def test_a_ledger_of_a_format_to_come_is_refused(path: Path) -> None:
+    format_1(path)
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {FORMAT + 1}")
+    db.close()
+    with pytest.raises(LedgerError, match="name another file"):
+        make(path).open(0)
 
 
 def test_a_disk_that_refuses_writes_loses_nothing(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from hitfinder.cascade import PolicySettings
 from hitfinder.errors import BadMessageError
 from hitfinder.frame import (
     Event,
@@ -21,13 +22,15 @@ from hitfinder.frame import (
 )
 from hitfinder.ledger.store import Ledger
 from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.diffuse import DiffuseStage
 from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.ingest import Ingest
-from hitfinder.serving.judge import Judge, Plan
+from hitfinder.serving.judge import Judge
 from hitfinder.serving.line import Line
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.publish import JudgedBy, Publish
 from hitfinder.serving.reports import Reports
+from hitfinder.serving.scorer import Plan
 from hitfinder.serving.streams import Streams
 from hitfinder.testing.fakes import (
     FakeClock,
@@ -40,6 +43,7 @@ from hitfinder.testing.fakes import (
 from hitfinder.wire.verdicts import Heartbeat, VerdictMessage, decode
 
 DEADLINE_MS = 100.0
+DIFFUSE_MS = 50.0
 WAIT_MS = 2.0
 HIT, MISS = 90, 10
 
@@ -75,19 +79,23 @@ class Bench:
         batch_size: int = 4,
         vetoed_share: float = 1.0,
         plan: Plan = whole_frame,
-        streams: Sequence[str] = ("kept", "vetoed"),
+        streams: Sequence[str] = ("kept", "vetoed", "diffuse"),
         real_time: bool = False,
         hot_pixels: Literal["off", "learn", "mask"] = "off",
+        deadline_ms: float = DEADLINE_MS,
+        policy: PolicySettings | None = None,
+        diffuse_bytes: int = 5_000,
     ) -> None:
+        """With a `policy` there is a second step: `diffuse_model` scores by the second pixel."""
         self.clock = FakeClock()
         clock = time.monotonic_ns if real_time else self.clock
         self.source = FakeSource()
         self.decoder = EventDecoder()
         self.model = FakeModel()
         self.verdict_sink = FakeVerdicts()
-        self.kept, self.vetoed = FakeStream(), FakeStream()
+        self.kept, self.vetoed, self.diffuse_frames = FakeStream(), FakeStream(), FakeStream()
         self.line = Line(max_bytes)
-        deadline_ns = int(DEADLINE_MS * 1e6)
+        deadline_ns = int(deadline_ms * 1e6)
         self.backlog = Backlog(judge_bytes, deadline_ns // 2)
         self.metrics = Metrics()
         self.metrics.watch_line(self.line.counts)
@@ -115,6 +123,23 @@ class Bench:
                 clock=clock,
                 reports=self.reports,
             )
+        self.diffuse_model = FakeModel(pixel=1)
+        self.diffuse_backlog = Backlog(diffuse_bytes, int(DIFFUSE_MS * 1e6) // 2)
+        self.diffuse: DiffuseStage | None = None
+        if policy is not None:
+            self.diffuse = DiffuseStage(
+                line=self.line,
+                first=self.backlog,
+                backlog=self.diffuse_backlog,
+                model=self.diffuse_model,
+                threshold=0.5,
+                policy=policy,
+                plan=plan,
+                deadline_ns=int(DIFFUSE_MS * 1e6),
+                metrics=self.metrics,
+                clock=clock,
+                reports=self.reports,
+            )
         self.judge = Judge(
             line=self.line,
             backlog=self.backlog,
@@ -128,8 +153,9 @@ class Bench:
             clock=clock,
             reports=self.reports,
             hot_pixels=self.hot_pixels,
+            diffuse=self.diffuse,
         )
-        outputs = {"kept": self.kept, "vetoed": self.vetoed}
+        outputs = {"kept": self.kept, "vetoed": self.vetoed, "diffuse": self.diffuse_frames}
         self.streams = Streams(
             {name: outputs[name] for name in streams},
             metrics=self.metrics,
@@ -142,7 +168,12 @@ class Bench:
             streams=self.streams,
             vetoed_share=vetoed_share,
             ledger=self.ledger,
-            judged_by=JudgedBy(model="fake", threshold=0.5),
+            judged_by=JudgedBy(
+                model="fake",
+                threshold=0.5,
+                diffuse_model="fake diffuse",
+                diffuse_threshold=0.5,
+            ),
             deadline_ns=deadline_ns,
             metrics=self.metrics,
             clock=clock,
@@ -167,12 +198,20 @@ class Bench:
         while not self.judge.idle:
             self.judge.step()
 
+    def second_step(self) -> None:
+        """Let the second step judge everything that it has been given."""
+        assert self.diffuse is not None
+        while len(self.diffuse_backlog):
+            self.diffuse.step()
+
     def publish_all(self) -> None:
         while self.publish.step():
             pass
 
     def run(self) -> None:
         self.settle()
+        if self.diffuse is not None:
+            self.second_step()
         self.publish_all()
 
     def verdicts(self) -> list[VerdictMessage]:
@@ -190,6 +229,14 @@ def frame(
     pixels = array_payload(np.full((4, 4), value, np.uint16)) if payload is None else payload
     name = f"frame {series}/{number}".encode()
     return Frame(series=series, number=number, payload=pixels, parts=(name, bytes(100)))
+
+
+def hit(number: int, diffuse: int = 0, size: int = 100) -> Frame:
+    """A hit that the second step scores `diffuse` over 100."""
+    pixels = np.full((4, 4), HIT, np.uint16)
+    pixels[0, 1] = diffuse
+    parts = (f"frame 1/{number}".encode(), bytes(size))
+    return Frame(series="1", number=number, payload=array_payload(pixels), parts=parts)
 
 
 def start(series: str = "1", announced: int | None = None) -> SeriesStarted:

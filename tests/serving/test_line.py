@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitfinder.frame import Frame, Payload, SeriesEnded, array_payload
+from hitfinder.frame import Frame, Payload, SeriesEnded, SeriesStarted, array_payload
 from hitfinder.serving.backlog import Backlog
-from hitfinder.serving.line import InFlight, Line, LineCounts, Mark
-from hitfinder.verdict import Outcome, Reason, Verdict
+from hitfinder.serving.line import Hit, InFlight, Line, LineCounts, Mark
+from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
 
 PIXELS: Payload = array_payload(np.zeros((2, 2), np.uint16))
 
@@ -80,6 +80,68 @@ def test_the_front_is_told_as_soon_as_it_is_settled() -> None:
     assert passage.verdict is not None
 
 
+def test_a_hit_is_in_flight_until_its_second_score_and_stays_a_hit_without() -> None:
+    line = Line(100)
+    first, second = in_flight(0), in_flight(1)
+    for passage in (first, second):
+        line.enter(passage)
+        assert line.found_hit(passage, Hit(score=0.9, until_ns=5))
+    assert balanced(line.counts())
+    assert (line.counts().in_flight, line.counts().diffuse.waiting) == (2, 2)
+    line.let_go(first, Reason.DEADLINE, 6)
+    line.settle(second, judged(1, Diffuse.NO))
+    assert first.verdict is not None
+    assert (first.verdict.outcome, first.verdict.score) == (Outcome.KEPT, 0.9)
+    counts = line.counts()
+    assert (counts.kept, counts.unjudged, counts.diffuse.waiting) == (2, {}, 0)
+    assert (counts.diffuse.no, counts.diffuse.unjudged) == (1, {Reason.DEADLINE: 1})
+    # Too late: it has gone on.
+    assert not line.found_hit(first, Hit(score=0.9, until_ns=9))
+    assert line.counts().diffuse.offered == 2
+
+
+def judged(number: int, diffuse: Diffuse) -> Verdict:
+    found = DiffuseFinding(diffuse=diffuse, score=0.5)
+    return Verdict(series="1", number=number, outcome=Outcome.KEPT, score=0.9, diffuse=found)
+
+
+def test_a_front_that_waits_for_the_second_step_is_told_when_the_line_is_half_full() -> None:
+    line = Line(20)
+    passage = in_flight(0)
+    line.enter(passage)
+    line.found_hit(passage, Hit(score=0.9, until_ns=5))
+    assert line.half_full
+    assert not line.crowded
+    # It would wait 30 s for anything else.
+    seen: list[bool] = []
+    waiter = threading.Thread(target=lambda: seen.append(line.front(30) is passage), daemon=True)
+    waiter.start()
+    waiter.join(10)
+    assert seen == [True]
+
+
+@pytest.mark.parametrize(
+    ("diffuse", "score", "reason"),
+    [
+        (Diffuse.YES, None, None),
+        (Diffuse.NO, 0.1, Reason.MODEL),
+        (Diffuse.UNJUDGED, 0.1, Reason.MODEL),
+        (Diffuse.UNJUDGED, None, None),
+    ],
+)
+def test_a_finding_has_a_score_or_a_reason(
+    diffuse: Diffuse, score: float | None, reason: Reason | None
+) -> None:
+    with pytest.raises(ValueError, match=str(diffuse)):
+        DiffuseFinding(diffuse=diffuse, score=score, reason=reason)
+
+
+def test_only_a_hit_has_a_finding() -> None:
+    found = DiffuseFinding(diffuse=Diffuse.NO, score=0.1)
+    with pytest.raises(ValueError, match="not known to be a hit"):
+        Verdict(series="1", number=1, outcome=Outcome.UNJUDGED, reason=Reason.MODEL, diffuse=found)
+
+
 def test_marks_need_no_verdict_and_are_no_frames() -> None:
     line = Line(100)
     mark = Mark(SeriesEnded(series="1", parts=(b"end",)))
@@ -125,6 +187,23 @@ def test_a_backlog_is_bounded_and_forgets_what_went_on_without_it() -> None:
     assert backlog.put(passages[3])
     assert backlog.take(9, 0) == [passages[1], passages[3]]
     assert backlog.bytes == 0
+
+
+def test_starts_do_not_pile_up_before_a_thread_that_hangs() -> None:
+    backlog, line = Backlog(1000, 10**9), Line(1000)
+    starts = [Mark(SeriesStarted(series=str(number), parts=(b"start",))) for number in range(3)]
+    gone, waiting = in_flight(0), in_flight(1)
+    for passage in (gone, waiting):
+        line.enter(passage)
+    backlog.put(starts[0], always=True)
+    backlog.put(gone)
+    line.let_go(gone, Reason.DEADLINE, 0)
+    backlog.put(starts[1], always=True)
+    backlog.put(waiting)
+    # The frame that waits is still to be judged with the start before it.
+    backlog.put(starts[2], always=True)
+    assert backlog.bytes == 20
+    assert backlog.take(9, 0) == [starts[1], waiting, starts[2]]
 
 
 def test_a_full_backlog_still_takes_what_it_must_know() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hitfinder.cascade import PolicySettings
 from hitfinder.serving.pipeline import Pipeline
 from hitfinder.transport.outlet import Offered
 from hitfinder.verdict import Outcome, Reason
@@ -28,6 +29,18 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path, max_bytes=10**6, judge_bytes=10**6, real_time=True)
 
 
+def patient(tmp_path: Path, policy: PolicySettings | None = None) -> Bench:
+    """So that a busy machine makes no frame late."""
+    return Bench(
+        tmp_path,
+        max_bytes=10**6,
+        judge_bytes=10**6,
+        real_time=True,
+        deadline_ms=PATIENCE_S * 1000,
+        policy=policy,
+    )
+
+
 def pipeline_of(bench: Bench) -> Pipeline:
     return Pipeline(
         ingest=bench.ingest,
@@ -35,6 +48,7 @@ def pipeline_of(bench: Bench) -> Pipeline:
         publish=bench.publish,
         line=bench.line,
         clock=time.monotonic_ns,
+        diffuse=bench.diffuse,
     )
 
 
@@ -45,7 +59,8 @@ def queue(bench: Bench, count: int) -> None:
         bench.source.messages.append(event.parts)
 
 
-def test_frames_flow_and_a_stop_leaves_nothing(bench: Bench) -> None:
+def test_frames_flow_and_a_stop_leaves_nothing(tmp_path: Path) -> None:
+    bench = patient(tmp_path)
     pipeline = pipeline_of(bench)
     pipeline.start()
     queue(bench, 50)
@@ -75,9 +90,66 @@ def test_without_a_judge_frames_go_on_as_fast_as_they_come(
     pipeline.drain(PATIENCE_S)
 
 
-def test_a_stop_settles_what_a_hanging_judge_holds_and_sends_it(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+def test_both_steps_run_side_by_side(tmp_path: Path) -> None:
+    bench = patient(tmp_path, PolicySettings())
+    pipeline = pipeline_of(bench)
+    pipeline.start()
+    queue(bench, 50)
+    until(lambda: not bench.source.messages)
+    pipeline.drain(PATIENCE_S)
+    assert [verdict.outcome for verdict in bench.verdicts()] == [Outcome.KEPT] * 50
+    assert bench.line.counts().diffuse.offered == 50
+    assert pipeline.problems() == []
+    assert not pipeline.hangs
+
+
+@pytest.mark.parametrize("death", [MemoryError(), ValueError("a defect")])
+def test_without_the_second_steps_thread_hits_go_on_as_fast_as_they_come(
+    tmp_path: Path, death: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def die(passage: Any) -> None:
+        raise death
+
+    bench = patient(tmp_path, PolicySettings())
+    monkeypatch.setattr(bench.diffuse, "_take", die)
+    pipeline = pipeline_of(bench)
+    pipeline.start()
+    queue(bench, 400)
+    until(lambda: len(bench.kept.taken) == 400)
+    assert not pipeline.is_lost
+    assert "diffuse thread died" in pipeline.problems()[0]
+    assert bench.line.counts().kept == 400
+    assert sum(bench.line.counts().diffuse.unjudged.values()) == 400
+    pipeline.drain(PATIENCE_S)
+
+
+def test_a_second_model_that_hangs_holds_up_neither_frames_nor_the_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def hang(batch: Any) -> Any:
+        release.wait(PATIENCE_S)
+        return batch[:, 0, 1]
+
+    bench = patient(tmp_path, PolicySettings())
+    monkeypatch.setattr(bench.diffuse_model, "score", hang)
+    monkeypatch.setattr("hitfinder.serving.pipeline.STOP_S", 0.05)
+    pipeline = pipeline_of(bench)
+    pipeline.start()
+    queue(bench, 100)
+    until(lambda: len(bench.kept.taken) == 100)
+    assert bench.line.counts().kept == 100
+    pipeline.drain(PATIENCE_S)
+    assert pipeline.hangs
+    release.set()
+    until(lambda: not pipeline.hangs)
+
+
+def test_a_stop_settles_what_a_hanging_judge_holds_and_sends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = patient(tmp_path)
     release = threading.Event()
 
     def hang(batch: Any) -> Any:
@@ -85,7 +157,6 @@ def test_a_stop_settles_what_a_hanging_judge_holds_and_sends_it(
         return batch[:, 0, 0]
 
     monkeypatch.setattr(bench.model, "score", hang)
-    monkeypatch.setattr(bench.publish, "_deadline_ns", 10**12)
     pipeline = pipeline_of(bench)
     pipeline.start()
     queue(bench, 20)

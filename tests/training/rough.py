@@ -35,7 +35,7 @@ def rough(
     expected = 30 * np.exp(-radius / 0.3) + 20 * np.exp(-(((radius - 0.25) / 0.05) ** 2))
     texture = gaussian_filter(rng.standard_normal(shape), 0.02 * max(shape))
     expected *= np.maximum(1 + strength * texture / texture.std(), 0.1)
-    photons = rng.poisson(expected).astype(np.float32)
+    photons: NDArray[np.float32] = rng.poisson(expected).astype(np.float32)
     for row, col in rng.integers(2, (rows - 2, cols - 2), (spots, 2)):
         photons[row - 1 : row + 2, col - 1 : col + 2] += 500
     return photons

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -119,7 +120,7 @@ def test_evaluate_sets_every_method_in_a_row(
         ({"runs": 0}, "--runs 0: must be 1 or more"),
     ],
 )
-def test_wrong_options_are_told(tmp_path: Path, changes: dict[str, object], says: str) -> None:
+def test_wrong_options_are_told(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
     with pytest.raises(HitfinderError, match=says) as caught:
         run(tmp_path / "out", replace(PLAIN, **changes))
     assert "\n" not in str(caught.value)

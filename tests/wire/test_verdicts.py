@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitfinder.errors import BadMessageError
-from hitfinder.verdict import Outcome, Reason
+from hitfinder.verdict import Diffuse, Outcome, Reason
 from hitfinder.wire.verdicts import Heartbeat, Totals, VerdictMessage, decode, encode
 
 KEPT = VerdictMessage(
@@ -19,6 +19,10 @@ KEPT = VerdictMessage(
     score=0.75,
     threshold=0.5,
     model="hit",
+    diffuse=Diffuse.YES,
+    diffuse_score=0.875,
+    diffuse_threshold=0.25,
+    diffuse_model="diffuse",
     latency_ms=4.5,
 )
 UNJUDGED = VerdictMessage(
@@ -28,6 +32,16 @@ UNJUDGED = VerdictMessage(
     outcome=Outcome.UNJUDGED,
     reason=Reason.OVERLOAD,
     latency_ms=0.25,
+)
+NOT_ASKED = VerdictMessage(
+    sequence=7,
+    series="7",
+    frame=14,
+    outcome=Outcome.KEPT,
+    score=0.75,
+    diffuse=Diffuse.UNJUDGED,
+    diffuse_reason=Reason.DEADLINE,
+    latency_ms=104.0,
 )
 TOTALS = Totals(
     received=10,
@@ -41,10 +55,13 @@ TOTALS = Totals(
     dropped=0,
     spilled=0,
     bad_messages=1,
+    diffuse=1,
+    not_diffuse=1,
+    diffuse_unjudged={"deadline": 1},
 )
 HEARTBEAT = Heartbeat(sequence=6, time_unix=1.75e9, totals=TOTALS)
 
-MESSAGES: list[VerdictMessage | Heartbeat] = [KEPT, UNJUDGED, HEARTBEAT]
+MESSAGES: list[VerdictMessage | Heartbeat] = [KEPT, UNJUDGED, NOT_ASKED, HEARTBEAT]
 
 
 @pytest.mark.parametrize("message", MESSAGES)
@@ -64,10 +81,25 @@ def test_the_json_that_others_read() -> None:
         "score": 0.75,
         "threshold": 0.5,
         "model": "hit",
+        "diffuse": "yes",
+        "diffuse_reason": None,
+        "diffuse_score": 0.875,
+        "diffuse_threshold": 0.25,
+        "diffuse_model": "diffuse",
         "latency_ms": 4.5,
     }
     heartbeat = json.loads(encode(HEARTBEAT))
     assert (heartbeat["type"], heartbeat["totals"]["unjudged"]) == ("heartbeat", {"overload": 2})
+
+
+def test_what_an_earlier_release_wrote_is_read() -> None:
+    for message in (UNJUDGED, HEARTBEAT):
+        old = json.loads(encode(message))
+        for table in (old, old.get("totals", {})):
+            for key in [key for key in table if "diffuse" in key]:
+                del table[key]
+        read = decode(json.dumps(old).encode())
+        assert read.sequence == message.sequence
 
 
 def test_additional_keys_are_ignored() -> None:

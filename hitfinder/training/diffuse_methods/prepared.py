@@ -22,6 +22,9 @@ Image = NDArray[np.float32]
 BLOCKS = 240
 """Most blocks along a frame's side. Diffuse features are some 15 pixels wide in frames of 1750."""
 
+ANISOTROPY_BLOCKS = 150
+"""The same where only the amount counts: in smaller blocks photon noise hides what is weak."""
+
 CUT_SIGMA = 3.0
 """A block's pixels are cut down to so many sigma above its mean, twice: spots are no anisotropy."""
 
@@ -77,14 +80,14 @@ def joined(parts: list[Prepared]) -> Prepared:
     )
 
 
-class Preparer:
-    """Prepares the frames of one detector; where every block looks is worked out once: `s`
-    (rows, cols) is 1/d, in 1/angstrom.
+class Blocks:
+    """A detector's pixels in square blocks, as many along its longer side as `most` allows. `s`
+    (rows, cols) float64 is 1/d of each block, in 1/angstrom, `azimuth_rad` from the x axis.
 
     Raises DataFileError where the detector does not say where it stands.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, most: int = BLOCKS) -> None:
         values = (
             detector.beam_x_px,
             detector.beam_y_px,
@@ -99,48 +102,28 @@ class Preparer:
                 "the data's detector does not say its beam centre, pixel size, distance and "
                 "wavelength; write them into the file (see hitfinder simulate)"
             )
-        beam_x, beam_y, pixel_x, pixel_y, distance, self._wavelength = (
+        beam_x, beam_y, pixel_x, pixel_y, distance, wavelength = (
             float(value) for value in values if value is not None
         )
-        self._side = side = -(-max(shape) // BLOCKS)
-        self._shape = rows, cols = shape[0] // side, shape[1] // side
+        self.wavelength_angstrom = wavelength
+        self._side = side = -(-max(shape) // most)
         y, x = np.meshgrid(
-            ((np.arange(rows) + 0.5) * side - beam_y) * pixel_y,
-            ((np.arange(cols) + 0.5) * side - beam_x) * pixel_x,
+            ((np.arange(shape[0] // side) + 0.5) * side - beam_y) * pixel_y,
+            ((np.arange(shape[1] // side) + 0.5) * side - beam_x) * pixel_x,
             indexing="ij",
         )
         square = x * x + y * y
-        angle = np.arctan2(np.sqrt(square), distance)
-        self.s = 2 * np.sin(angle / 2) / self._wavelength
+        self.s = 2 * np.sin(np.arctan2(np.sqrt(square), distance) / 2) / wavelength
+        self.azimuth_rad = np.arctan2(y, x)
         self._polarised = (1 - x * x / (square + distance * distance)).astype(np.float32)
-        radius = np.sqrt(square) / (side * min(pixel_x, pixel_y))
-        self._ring = radius.astype(np.intp)  # one block wide
-        azimuth = np.arctan2(y, x)
-        self._sector = np.floor(azimuth / (2 * np.pi) * SECTORS).astype(np.intp) % SECTORS
-        self._polar = np.floor((self.s - LOWEST_S) / (HIGHEST_S - LOWEST_S) * RINGS).astype(np.intp)
-        self._grid = _nearest(self.s, azimuth)
+        # One block wide.
+        self._ring = (np.sqrt(square) / (side * min(pixel_x, pixel_y))).astype(np.intp)
 
-    def one(self, image: Image) -> Prepared:
-        """A frame (H, W) float32, NaN = no measurement."""
-        return self.laid_out(self.blocks(image))
-
-    def blocks(self, image: Image, least_share: float = LEAST_SHARE) -> Image:
-        """(rows, cols) means of blocks of a frame (H, W), spots cut down; NaN where less than
+    def means(self, image: Image, least_share: float = LEAST_SHARE) -> Image:
+        """(rows, cols) means of the blocks of a frame (H, W), spots cut down; NaN where less than
         `least_share` of a block was measured.
         """
         return _blocks(image, self._side, least_share)
-
-    def laid_out(self, blocks: Image) -> Prepared:
-        """The second half of `one`."""
-        left, background = self.left(blocks)
-        lowest = np.nanmax(background, initial=0.0) * np.float32(1e-3)
-        noise: Image = np.sqrt(np.maximum(background, lowest)).astype(np.float32)
-        return Prepared(
-            anisotropy=np.array([np.nanmean(abs(left))]),
-            grid=self._picture(left)[np.newaxis],
-            polar=self._sectors(left / noise)[np.newaxis],
-            wavelength_angstrom=np.array([self._wavelength]),
-        )
 
     def left(self, blocks: Image) -> tuple[Image, Image]:
         """What is left of blocks (rows, cols) without the round background, and that background;
@@ -169,6 +152,33 @@ class Preparer:
         values[found] = flat[order[middle[found]]]
         medians: Image = values[self._ring]
         return medians
+
+
+class Preparer:
+    """Prepares the frames of one detector; where every block looks is worked out once.
+
+    Raises DataFileError where the detector does not say where it stands.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._fine = fine = Blocks(detector)
+        self._coarse = Blocks(detector, ANISOTROPY_BLOCKS)
+        self._sector = np.floor(fine.azimuth_rad / (2 * np.pi) * SECTORS).astype(np.intp) % SECTORS
+        self._polar = np.floor((fine.s - LOWEST_S) / (HIGHEST_S - LOWEST_S) * RINGS).astype(np.intp)
+        self._grid = _nearest(fine.s, fine.azimuth_rad)
+
+    def one(self, image: Image) -> Prepared:
+        """A frame (H, W) float32, NaN = no measurement."""
+        uneven, _ = self._coarse.left(self._coarse.means(image))
+        left, background = self._fine.left(self._fine.means(image))
+        lowest = np.nanmax(background, initial=0.0) * np.float32(1e-3)
+        noise: Image = np.sqrt(np.maximum(background, lowest)).astype(np.float32)
+        return Prepared(
+            anisotropy=np.array([np.nanmean(abs(uneven))]),
+            grid=self._picture(left)[np.newaxis],
+            polar=self._sectors(left / noise)[np.newaxis],
+            wavelength_angstrom=np.array([self._fine.wavelength_angstrom]),
+        )
 
     def _picture(self, left: Image) -> Image:
         picture = np.where(self._grid >= 0, left.reshape(-1)[self._grid], np.nan)

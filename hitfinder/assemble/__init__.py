@@ -1,0 +1,9 @@
+"""The only place where objects are wired together: a configuration in, a judge or a service out.
+
+Relative paths of a configuration are relative to `folder`, the one its file lies in.
+"""
+
+from hitfinder.assemble.judging import Clock, Judging, SecondStep, build_judging
+from hitfinder.assemble.service import build_service
+
+__all__ = ["Clock", "Judging", "SecondStep", "build_judging", "build_service"]

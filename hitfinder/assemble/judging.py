@@ -1,0 +1,168 @@
+"""Everything between a frame and its verdict, the same live and for files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hitfinder.assemble.plans import Planner, planner, region_shape
+from hitfinder.config import ServeConfig
+from hitfinder.errors import ArtifactError
+from hitfinder.inference.model_card import Task, find_artifact
+from hitfinder.inference.onnx_model import Device, OnnxModel
+from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.diffuse import DiffuseStage
+from hitfinder.serving.hot_pixels import HotPixelMask
+from hitfinder.serving.judge import Judge
+from hitfinder.serving.line import Line
+from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.reports import Reports
+from hitfinder.serving.scorer import Plan
+
+NS_PER_MS = 1_000_000
+
+Clock = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondStep:
+    """The cascade's second step."""
+
+    model: OnnxModel
+    threshold: float
+    stage: DiffuseStage
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """What `build_judging` makes; `second` is None where there is no second step."""
+
+    model: OnnxModel
+    threshold: float
+    line: Line
+    backlog: Backlog
+    metrics: Metrics
+    reports: Reports
+    judge: Judge
+    plan: Plan
+    hot_pixels: HotPixelMask | None
+    second: SecondStep | None
+
+
+def build_judging(
+    config: ServeConfig, folder: Path, clock: Clock, *, learns: bool = False
+) -> Judging:
+    """Raises ConfigError, ArtifactError, DeviceError.
+
+    Hot pixels are learned live only (`learns`): the verdict on a frame of a file must not depend
+    on the files before it.
+    """
+    settings = config.model
+    model = _load("model", "hit", settings.artifact, folder, settings.device, settings.threads)
+    threshold = model.card.threshold if settings.threshold is None else settings.threshold
+    line = Line(config.pressure.max_in_flight_bytes)
+    deadline_ns = int(config.pressure.deadline_ms * NS_PER_MS)
+    # The other half is for the batch in hand, and for what the estimate does not foresee.
+    backlog = Backlog(config.pressure.max_judge_queue_bytes, deadline_ns // 2)
+    metrics = Metrics()
+    metrics.watch_line(line.counts)
+    reports = Reports(clock)
+    plan_for = planner(config.detector, folder)
+    plan = plan_for(config.region)
+    hot_pixels = None
+    if learns and config.hot_pixels.mode is not None:
+        file = config.hot_pixels.file
+        hot_pixels = HotPixelMask(
+            masks=config.hot_pixels.mode == "mask",
+            file=None if file is None else folder / file,
+            metrics=metrics,
+            clock=clock,
+            reports=reports,
+        )
+    second = _second_step(config, folder, plan_for, line, backlog, metrics, clock, reports)
+    judge = Judge(
+        line=line,
+        backlog=backlog,
+        model=model,
+        threshold=threshold,
+        plan=plan,
+        batch_size=config.batch.size,
+        wait_ns=int(config.batch.wait_ms * NS_PER_MS),
+        deadline_ns=deadline_ns,
+        metrics=metrics,
+        clock=clock,
+        reports=reports,
+        hot_pixels=hot_pixels,
+        diffuse=None if second is None else second.stage,
+    )
+    return Judging(
+        model=model,
+        threshold=threshold,
+        line=line,
+        backlog=backlog,
+        metrics=metrics,
+        reports=reports,
+        judge=judge,
+        plan=plan,
+        hot_pixels=hot_pixels,
+        second=second,
+    )
+
+
+def warm(judging: Judging, config: ServeConfig) -> None:
+    """Run each model on what it will be given, where that is known. Raises HitfinderError."""
+    shape = region_shape(config.region, config.detector, judging.plan)
+    if shape is not None:
+        judging.judge.warm(*shape)
+    if judging.second is None:
+        return
+    shape = region_shape(config.diffuse_region, config.detector, judging.second.plan)
+    if shape is not None:
+        judging.second.stage.warm(*shape)
+
+
+def _second_step(
+    config: ServeConfig,
+    folder: Path,
+    plan_for: Planner,
+    line: Line,
+    first: Backlog,
+    metrics: Metrics,
+    clock: Clock,
+    reports: Reports,
+) -> SecondStep | None:
+    settings = config.diffuse
+    if settings is None:
+        return None
+    model = _load(
+        "diffuse", "diffuse", settings.artifact, folder, settings.device, settings.threads
+    )
+    threshold = model.card.threshold if settings.threshold is None else settings.threshold
+    deadline_ns = int(settings.deadline_ms * NS_PER_MS)
+    plan = plan_for(config.diffuse_region)
+    stage = DiffuseStage(
+        line=line,
+        first=first,
+        backlog=Backlog(settings.max_queue_bytes, deadline_ns // 2),
+        model=model,
+        threshold=threshold,
+        policy=config.policy,
+        plan=plan,
+        deadline_ns=deadline_ns,
+        metrics=metrics,
+        clock=clock,
+        reports=reports,
+    )
+    return SecondStep(model=model, threshold=threshold, stage=stage, plan=plan)
+
+
+def _load(
+    section: str, task: Task, name: str, folder: Path, device: Device, threads: int
+) -> OnnxModel:
+    artifact = find_artifact(name, folder)
+    model = OnnxModel.load(artifact, device=device, threads=threads)
+    if model.card.task != task:
+        raise ArtifactError(
+            f"{artifact} is a model for {model.card.task!r}; [{section}] needs one for {task!r}"
+        )
+    return model

@@ -1,0 +1,74 @@
+"""From settings to a plan: which pixels of a frame a model sees, whatever the stream says."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hitfinder.config import DetectorSettings
+from hitfinder.errors import ConfigError, DataFileError
+from hitfinder.frame import Detector
+from hitfinder.images.gather import gather_map
+from hitfinder.images.geometry import read_geometry
+from hitfinder.images.region import RegionReader, RegionSettings, plan_region
+from hitfinder.serving.scorer import Plan
+
+Planner = Callable[[RegionSettings], Plan]
+"""The plan for a region. Several regions of a frame have one detector, read from files once."""
+
+
+def planner(overrides: DetectorSettings, folder: Path) -> Planner:
+    """Raises ConfigError when a file cannot be read."""
+    geometry = None
+    if overrides.geometry_file is not None:
+        geometry = read_geometry(folder / overrides.geometry_file)
+    override = _overrider(overrides, folder)
+
+    def plan_for(region: RegionSettings) -> Plan:
+        def plan(payload_shape: tuple[int, ...], detector: Detector) -> RegionReader:
+            gather = None if geometry is None else gather_map(geometry, payload_shape)
+            return plan_region(region, payload_shape, override(detector), gather)
+
+        return plan
+
+    return plan_for
+
+
+def region_shape(
+    region: RegionSettings, detector: DetectorSettings, plan: Plan
+) -> tuple[int, int] | None:
+    """What the model will be given, if that is known before the first series."""
+    if region.kind != "whole":
+        return region.rows, region.cols
+    if detector.shape is None:
+        return None
+    return plan(detector.shape, Detector()).shape
+
+
+def _overrider(settings: DetectorSettings, folder: Path) -> Callable[[Detector], Detector]:
+    """Put what the settings say in place of what the stream says."""
+    given = settings.model_dump(exclude={"mask_file", "geometry_file"}, exclude_none=True)
+    mask = None
+    if settings.mask_file is not None:
+        # Only here does the live service read a data file.
+        from hitfinder.dataset.mask_file import load_mask
+
+        try:
+            mask = load_mask(folder / settings.mask_file)
+        except DataFileError as error:
+            raise ConfigError(f"detector.mask_file: {error}") from error
+
+    def override(detector: Detector) -> Detector:
+        changed = replace(detector, **given)
+        if mask is None:
+            return changed
+        if detector.mask is not None and detector.mask.shape != mask.shape:
+            raise ConfigError(
+                f"detector.mask_file has shape {mask.shape}, the stream's own mask "
+                f"{detector.mask.shape}; they must agree"
+            )
+        both = mask if detector.mask is None else np.logical_or(mask, detector.mask)
+        return replace(changed, mask=both)
+
+    return override

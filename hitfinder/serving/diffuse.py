@@ -1,0 +1,172 @@
+"""The diffuse thread: the cascade's second step, for hits only, one whole frame at a time.
+
+A hit's verdict waits for it at most `deadline_ns` from the hit model's score on; then the publish
+thread sends it as a hit that was not judged for diffuse scattering. Nothing here costs a frame or
+a hit: whatever fails, or comes too late, or is one too many, settles the hit with the reason why
+its second score is missing.
+
+Under overload this step gives way first. It takes no hit, and forgets those that wait, while the
+hit model's own backlog is filled to YIELD_AT; that backlog refuses frames only when it is full.
+What this file does not know: sockets, and which model or region it has been given.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.cascade import PolicySettings, finding_of, outcome_of_hit
+from hitfinder.frame import SeriesStarted
+from hitfinder.images.region import RegionReader
+from hitfinder.serving.backlog import Backlog
+from hitfinder.serving.line import Hit, InFlight, Line, Mark, Passage, verdict_on
+from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.reports import Reports
+from hitfinder.serving.scorer import Model, Plan, Scorer
+from hitfinder.verdict import Reason
+
+YIELD_AT = 0.25
+"""How full the hit model's backlog may be. Three quarters of it, some 50 frames of 4M pixels or
+0.4 s of work with the defaults, are then left for what comes while this step finishes the frame
+in its hands."""
+
+DOUBT = 0.1
+"""Share by which a hit that is refused for its cost lowers the estimate. Hits are few: with the
+judge's 2 % an estimate made while the machine was busy would keep them out for a minute."""
+
+IDLE_S = 0.05
+"""How long one step may wait for a hit; bounds the time a stop takes."""
+
+
+class DiffuseStage:
+    """`begin` and `offer` belong to the judge's thread; `step` judges at most one hit."""
+
+    def __init__(
+        self,
+        *,
+        line: Line,
+        first: Backlog,
+        backlog: Backlog,
+        model: Model,
+        threshold: float,
+        policy: PolicySettings,
+        plan: Plan,
+        deadline_ns: int,
+        metrics: Metrics,
+        clock: Callable[[], int],
+        reports: Reports,
+    ) -> None:
+        self._line = line
+        self._first = first
+        self._backlog = backlog
+        self._threshold = threshold
+        self._policy = policy
+        self._deadline_ns = deadline_ns
+        self._metrics = metrics
+        self._clock = clock
+        self._scorer = Scorer(
+            model=model,
+            plan=plan,
+            planned=self._planned,
+            name="diffuse model",
+            fate="without a diffuse score",
+            errors=metrics.diffuse_model_errors,
+            clock=clock,
+            reports=reports,
+        )
+        self._buffer: NDArray[np.float32] = np.empty((1, 0, 0), np.float32)
+        self._busy_since_ns: int | None = None
+
+    def begin(self, mark: Mark) -> None:
+        """A series starts; hits offered from now on are its."""
+        self._backlog.put(mark, always=True)
+
+    def offer(self, passage: InFlight, score: float) -> None:
+        """A hit and its score. Settled at once when it cannot be judged in time; never waits."""
+        now_ns = self._clock()
+        if not self._line.found_hit(passage, Hit(score=score, until_ns=now_ns + self._deadline_ns)):
+            return
+        if self._hangs(now_ns):
+            self._line.let_go(passage, Reason.DEADLINE, now_ns)
+        elif self._must_yield() or not self._backlog.put(passage):
+            self._line.let_go(passage, Reason.OVERLOAD, now_ns)
+        self._metrics.diffuse_queue_bytes.set(self._backlog.bytes)
+
+    def warm(self, rows: int, cols: int) -> None:
+        """Get ready for regions of this shape. Raises HitfinderError."""
+        # The quicker of two: what a machine has to do while it starts is not the model's cost.
+        self._backlog.cost_ns = min(self._scorer.cost_ns(rows, cols) for _ in range(2))
+        self._buffer = np.empty((1, rows, cols), np.float32)
+
+    def step(self) -> bool:
+        """Judge the hit that waits longest; False when there was none."""
+        passages = self._backlog.take(1, IDLE_S)
+        for passage in passages:
+            self._busy_since_ns = self._clock()
+            self._take(passage)
+            self._busy_since_ns = None
+        self._metrics.diffuse_queue_bytes.set(self._backlog.bytes)
+        return bool(passages)
+
+    def _must_yield(self) -> bool:
+        return self._first.load >= YIELD_AT
+
+    def _hangs(self, now_ns: int) -> bool:
+        """Whether the frame in hand has taken longer than any may wait: the next would only hold
+        up the line in vain. A thread that died in mid-frame looks the same.
+        """
+        since_ns = self._busy_since_ns
+        return since_ns is not None and now_ns - since_ns > self._deadline_ns
+
+    def _planned(self, reader: RegionReader, payload_shape: tuple[int, ...]) -> None:
+        if self._buffer.shape[1:] != reader.shape:
+            self.warm(*reader.shape)
+
+    def _take(self, passage: Passage) -> None:
+        if isinstance(passage, InFlight):
+            # One that has its verdict went on without us.
+            if passage.verdict is None and passage.hit is not None:
+                self._judge(passage, passage.hit)
+        elif isinstance(passage.event, SeriesStarted):
+            self._scorer.begin(passage.event.detector)
+
+    def _judge(self, passage: InFlight, hit: Hit) -> None:
+        if self._must_yield():
+            self._let_go(passage, Reason.OVERLOAD)
+            return
+        if not self._scorer.is_ready_for(passage.frame.payload.shape):
+            self._let_go(passage, Reason.DECODE)
+            return
+        started_ns = self._clock()
+        if started_ns + self._backlog.cost_ns > hit.until_ns:
+            self._backlog.doubt_cost(DOUBT)
+            self._let_go(passage, Reason.DEADLINE)
+            return
+        waited_ns = started_ns - (hit.until_ns - self._deadline_ns)
+        self._metrics.stage_seconds.labels("diffuse_queue").observe(waited_ns / 1e9)
+        if not self._scorer.read(passage.frame, self._buffer[0]):
+            self._let_go(passage, Reason.DECODE)
+            return
+        read_ns = self._clock()
+        score = float(self._scorer.score(self._buffer)[0])
+        scored_ns = self._clock()
+        self._metrics.stage_seconds.labels("diffuse_read").observe((read_ns - started_ns) / 1e9)
+        self._metrics.stage_seconds.labels("diffuse_score").observe((scored_ns - read_ns) / 1e9)
+        self._backlog.told_cost(scored_ns - started_ns)
+        if math.isnan(score):
+            self._let_go(passage, Reason.MODEL)
+        else:
+            self._settle(passage, hit, score)
+
+    def _settle(self, passage: InFlight, hit: Hit, score: float) -> None:
+        finding = finding_of(score, self._threshold)
+        outcome = outcome_of_hit(finding.diffuse, self._policy)
+        verdict = verdict_on(
+            passage.frame, outcome, self._clock(), score=hit.score, diffuse=finding
+        )
+        if self._line.settle(passage, verdict):
+            self._metrics.diffuse_scores.observe(score)
+
+    def _let_go(self, passage: InFlight, reason: Reason) -> None:
+        self._line.let_go(passage, reason, self._clock())

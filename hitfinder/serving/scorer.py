@@ -1,0 +1,158 @@
+"""From a frame to a score: one region of pixels, one model, and all that can fail on the way.
+
+Used by one thread. What fails is logged, counted and told, and comes back as False or NaN: what
+that means for the frame is its owner's to say.
+What this file does not know: queues, deadlines and verdicts.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import Counter
+
+from hitfinder.errors import ConfigError, HitfinderError, PayloadError
+from hitfinder.frame import Detector, Frame
+from hitfinder.images.region import RegionReader
+from hitfinder.serving.log import Occasionally
+from hitfinder.serving.reports import Reports
+
+MAX_REGION_PIXELS = 2**26
+"""Four times the largest detectors' 16M: a header that claims more must not cost its memory."""
+
+
+class Model(Protocol):
+    """Scores frames."""
+
+    def score(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, H, W) float32 with NaN = no measurement → (N,) in [0, 1]. Raises HitfinderError."""
+        ...
+
+    def warm(self, shapes: list[tuple[int, int, int]]) -> None:
+        """Run each (N, H, W) once, so that no live batch pays for a first time."""
+        ...
+
+
+Plan = Callable[[tuple[int, ...], Detector], RegionReader]
+"""Makes a reader for payloads of a shape from a detector. Raises ConfigError."""
+
+Planned = Callable[[RegionReader, tuple[int, ...]], None]
+"""Gets ready for a new reader, of payloads of a shape. Raises HitfinderError."""
+
+
+class Scorer:
+    """`name` is the model's in logs and reports; `fate` says how a frame goes on without it."""
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        plan: Plan,
+        planned: Planned,
+        name: str,
+        fate: str,
+        errors: Counter,
+        clock: Callable[[], int],
+        reports: Reports,
+    ) -> None:
+        self._model = model
+        self._plan = plan
+        self._planned = planned
+        self._name = name
+        self._fate = fate
+        self._errors = errors
+        self._clock = clock
+        self._reports = reports
+        self._log = Occasionally(logging.getLogger("hitfinder.judge"))
+        self._detector = Detector()
+        self._reader: RegionReader
+        self.payload_shape: tuple[int, ...] | None = None
+        """Of the frames that can be read now; None before the first."""
+        self._hopeless_shape: tuple[int, ...] | None = None
+        self._broken = False
+
+    def begin(self, detector: Detector) -> None:
+        """A series begins: its frames are this detector's."""
+        self._detector = detector
+        self.payload_shape = self._hopeless_shape = None
+        if detector.shape is not None:
+            self.is_ready_for(detector.shape)
+
+    def prepare(self, payload_shape: tuple[int, ...]) -> None:
+        """Plan for frames of this shape. Raises ConfigError, HitfinderError."""
+        reader = self._plan(payload_shape, self._detector)
+        if math.prod(reader.shape) > MAX_REGION_PIXELS:
+            raise ConfigError(
+                f"a region of {reader.shape} pixels is larger than any detector; does the sender "
+                f"say the right shape? Else set region.kind to center or box"
+            )
+        self._planned(reader, payload_shape)
+        self._reader, self.payload_shape = reader, payload_shape
+
+    def is_ready_for(self, payload_shape: tuple[int, ...]) -> bool:
+        """Whether frames of this shape can be read; plans for it if it is new."""
+        if payload_shape == self.payload_shape:
+            return True
+        if payload_shape == self._hopeless_shape:
+            return False
+        try:
+            self.prepare(payload_shape)
+        except (HitfinderError, MemoryError) as error:
+            self._hopeless_shape = payload_shape
+            text = f"frames of shape {payload_shape} go on {self._fate}: {error!s:.500}"
+            self._log.warning("plan", text, self._clock())
+            return False
+        return True
+
+    def warm(self, rows: int, cols: int, sizes: list[int]) -> None:
+        """Run each size of batch once."""
+        self._model.warm([(size, rows, cols) for size in sizes])
+
+    def cost_ns(self, rows: int, cols: int) -> int:
+        """What one frame takes, measured. The second run tells; the first of anything is slower."""
+        self.warm(rows, cols, [1])
+        started_ns = self._clock()
+        self.warm(rows, cols, [1])
+        return self._clock() - started_ns
+
+    def read(self, frame: Frame, out: NDArray[np.float32]) -> bool:
+        """Write the region's pixels into `out` (H, W); False, and told, when that fails."""
+        try:
+            self._reader.read(frame.payload, out)
+            if _is_blank(out):
+                raise PayloadError("no pixel of the region was measured; is the mask right?")
+        except (PayloadError, MemoryError) as error:
+            text = f"series {frame.series} frame {frame.number} goes on {self._fate}: {error}"
+            self._log.warning("decode", text, self._clock())
+            return False
+        return True
+
+    def score(self, batch: NDArray[np.float32]) -> NDArray[Any]:
+        """(N, H, W) → (N,) floats, NaN where the model failed or gave no number."""
+        try:
+            scores = self._model.score(batch)
+        except (HitfinderError, MemoryError) as error:
+            self._errors.inc()
+            if not self._broken:
+                self._reports.add(f"{self._name} failed", f"{error}; frames go on {self._fate}")
+            self._broken = True
+            return np.full(len(batch), np.nan, np.float32)
+        if self._broken:
+            self._reports.add(f"{self._name} recovered", f"the {self._name} scores again")
+        self._broken = False
+        if not np.isfinite(scores).all():
+            text = f"the {self._name} gave a score that is no number"
+            self._log.warning("score", text, self._clock())
+            return np.where(np.isfinite(scores), scores, np.nan)
+        return scores
+
+
+def _is_blank(region: NDArray[np.float32]) -> bool:
+    """Whether nothing in (H, W) was measured: not a miss, but not known.
+
+    A sample tells almost always, and the whole is looked at only when it does not.
+    """
+    return bool(np.isnan(region[::16, ::16]).all() and np.isnan(region).all())
