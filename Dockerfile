@@ -13,10 +13,10 @@ RUN python -m venv /opt/hitfinder
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY hitfinder hitfinder
 COPY models models
-RUN /opt/hitfinder/bin/pip install --only-binary :all: -c requirements.lock .
+RUN /opt/hitfinder/bin/pip install --only-binary :all: -c requirements.lock '.[monitor]'
 
 FROM build AS build-cuda
-RUN /opt/hitfinder/bin/pip install --only-binary :all: -c requirements.lock '.[cuda]'
+RUN /opt/hitfinder/bin/pip install --only-binary :all: -c requirements.lock '.[cuda,monitor]'
 
 FROM python:${PYTHON}-slim-bookworm AS runtime
 ENV PATH=/opt/hitfinder/bin:$PATH PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1

@@ -1,6 +1,7 @@
 # make demo    see frames judged live on this machine
+# make demo-watch  the same until Ctrl-C, with the live page in a browser
 # make test    lint, types, contracts between the rooms, tests
-# make docs    the reference pages, written anew from the code
+# make docs    the reference pages and the dashboards, written anew from the code
 # make lock    requirements.lock anew, from pyproject.toml, which also says which torch
 # Each sets up what it needs in .venv first, from the pinned versions in requirements.lock.
 
@@ -14,10 +15,13 @@ PIP = $$(test -e $(BIN)/pip && echo $(BIN)/python -m pip || echo $(PYTHON) -m pi
 NVIDIA := cublas cuda-nvrtc cuda-runtime cudnn-cu13 cufft curand nvjitlink
 INPUTS := pyproject.toml requirements.lock hitfinder/__init__.py
 
-.PHONY: demo test lint docs lock clean
+.PHONY: demo demo-watch test lint docs lock clean
 
 demo: .venv/installed
 	@$(BIN)/hitfinder demo
+
+demo-watch: .venv/installed
+	@$(BIN)/hitfinder demo --watch
 
 test: .venv/installed-dev lint
 	$(BIN)/python -m pytest
@@ -30,6 +34,7 @@ lint: .venv/installed-dev
 
 docs: .venv/installed-dev
 	$(BIN)/python -m hitfinder.commands.reference docs/reference
+	$(BIN)/python -m deploy.grafana
 
 lock: .venv/bin/python
 	$(PIP) uv
@@ -46,7 +51,7 @@ clean:
 
 .venv/installed: .venv/bin/python $(INPUTS)
 	@echo "setting up .venv (once; about 400 MB)"
-	@$(PIP) -c requirements.lock -e .
+	@$(PIP) -c requirements.lock -e '.[monitor]'
 	@touch $@
 
 .venv/installed-dev: .venv/bin/python $(INPUTS)

@@ -15,6 +15,9 @@ from hitfinder.errors import ConfigError, HitfinderError
 TRAIN_EXTRA = frozenset({"torch", "onnx", "scipy", "matplotlib"})
 """What only making and measuring models needs, and a service can do without."""
 
+MONITOR_EXTRA = frozenset({"starlette", "uvicorn"})
+"""What only the live page needs."""
+
 app = typer.Typer(
     name="hitfinder",
     help="Online hit finder for serial crystallography: judges every frame, loses none.",
@@ -105,8 +108,15 @@ def demo(
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of the series.")] = 20.0,
     rate: Annotated[float, typer.Option(min=1, max=10_000, help="Frames a second.")] = 120.0,
     json: Annotated[Path | None, typer.Option(help="Write the summary here, too.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until Ctrl-C, with the live page beside it.")
+    ] = False,
 ) -> None:
     """Stream a simulated series through the service on this machine and check every number."""
+    if watch:
+        from hitfinder.commands.demo_watch import run as run_watched
+
+        raise typer.Exit(run_watched(rate_hz=rate))
     from hitfinder.commands.demo import run
 
     raise typer.Exit(run(seconds=seconds, rate_hz=rate, json_path=json))
@@ -122,6 +132,19 @@ def watch(
     from hitfinder.commands.watch import run
 
     raise typer.Exit(run(endpoint))
+
+
+@app.command(epilog="Example: hitfinder monitor hitfinder.toml")
+def monitor(
+    config: ConfigFile,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="In place of the configuration's.")
+    ] = None,
+) -> None:
+    """Serve the live page of a running service: frames, spots, hit rate, alerts, in a browser."""
+    from hitfinder.commands.monitor import run
+
+    raise typer.Exit(run(config, port))
 
 
 @app.command(epilog="Example: hitfinder classify thaumatin/*.cbf --region whole")
@@ -468,10 +491,14 @@ def main() -> None:
     try:
         app()
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in TRAIN_EXTRA:
+        package = (error.name or "").partition(".")[0]
+        extras = {"train": TRAIN_EXTRA, "monitor": MONITOR_EXTRA}
+        extra = next((name for name, packages in extras.items() if package in packages), None)
+        if extra is None:
             raise
         typer.echo(
-            f"hitfinder: {sys.argv[1]} needs {error.name}: pip install 'hitfinder[train]'", err=True
+            f"hitfinder: {sys.argv[1]} needs {error.name}: pip install 'hitfinder[{extra}]'",
+            err=True,
         )
         sys.exit(1)
     except HitfinderError as error:

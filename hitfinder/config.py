@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from hitfinder.cascade import PolicySettings
 from hitfinder.errors import ConfigError
 from hitfinder.images.region import RegionSettings
+from hitfinder.monitor.settings import MonitorSettings
 from hitfinder.serving.settings import (
     BatchSettings,
     HotPixelSettings,
@@ -121,6 +122,21 @@ class VetoedSettings(SenderSettings):
     """Share of the vetoed frames sent there, chosen at random but alike in every replay."""
 
 
+class SamplesSettings(Settings):
+    """A sample of the frames for whoever wants to see some, as `hitfinder monitor` does: PUB, the
+    sender's own messages behind their verdicts. Never waits for anyone.
+    """
+
+    endpoint: Endpoint
+    """Address to bind, e.g. "tcp://127.0.0.1:5561"."""
+    kept_per_s: float = Field(default=2.0, ge=0.0, le=100.0)
+    """Kept frames sent a second, at most and on average."""
+    vetoed_per_s: float = Field(default=1.0, ge=0.0, le=100.0)
+    """Vetoed frames sent a second, likewise."""
+    high_water_mark: int = Field(default=4, ge=1, le=1000)
+    """Frames held for a slow subscriber before it misses some: a bound on memory."""
+
+
 class LedgerSettings(Settings):
     """The record of every frame's outcome."""
 
@@ -133,6 +149,9 @@ class LogSettings(Settings):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lines below this level are left out."""
+    format: Literal["auto", "json", "text"] = "auto"
+    """"json" is one JSON object a line, "text" a line for a person; "auto" is text on a terminal,
+    else JSON."""
 
 
 class ServeConfig(Settings):
@@ -166,6 +185,11 @@ class ServeConfig(Settings):
     are judged and recorded, and go nowhere."""
     vetoed: VetoedSettings | None = None
     """A second endpoint, for frames that were judged a miss. Left out, they go nowhere."""
+    samples: SamplesSettings | None = None
+    """A few frames a second for the live page. Left out, none are sent, and the page shows
+    numbers only."""
+    monitor: MonitorSettings = MonitorSettings()
+    """The live page, `hitfinder monitor`; the service itself takes no notice of this section."""
     diffuse_frames: SenderSettings | None = None
     """An endpoint of their own for hits with diffuse scattering, besides where else they go:
     verbatim, with series start and end. Left out, there is none."""
@@ -181,7 +205,8 @@ class ServeConfig(Settings):
         if self.input.max_message_bytes > self.pressure.max_in_flight_bytes:
             raise ValueError("input.max_message_bytes must not exceed pressure.max_in_flight_bytes")
         taken: dict[str, str] = {}
-        for name, settings in {**self.streams, "verdicts": self.verdicts}.items():
+        outputs = {**self.streams, "verdicts": self.verdicts, "samples": self.samples}
+        for name, settings in outputs.items():
             endpoint = None if settings is None else settings.endpoint
             if endpoint is None:
                 continue

@@ -1,4 +1,5 @@
-"""The only place where objects are wired together: a configuration in, a judge or a service out.
+"""The only place where objects are wired together: a configuration in; a judge, a service
+or its live page out.
 
 Relative paths of a configuration are relative to `folder`, the one its file lies in.
 """

@@ -23,7 +23,7 @@ def planner(overrides: DetectorSettings, folder: Path) -> Planner:
     geometry = None
     if overrides.geometry_file is not None:
         geometry = read_geometry(folder / overrides.geometry_file)
-    override = _overrider(overrides, folder)
+    override = overrider(overrides, folder)
 
     def plan_for(region: RegionSettings) -> Plan:
         def plan(payload_shape: tuple[int, ...], detector: Detector) -> RegionReader:
@@ -46,7 +46,7 @@ def region_shape(
     return plan(detector.shape, Detector()).shape
 
 
-def _overrider(settings: DetectorSettings, folder: Path) -> Callable[[Detector], Detector]:
+def overrider(settings: DetectorSettings, folder: Path) -> Callable[[Detector], Detector]:
     """Put what the settings say in place of what the stream says."""
     given = settings.model_dump(exclude={"mask_file", "geometry_file"}, exclude_none=True)
     mask = None

@@ -12,12 +12,14 @@ from hitfinder.serving.ingest import Ingest
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.pipeline import Pipeline
 from hitfinder.serving.publish import JudgedBy, Publish
+from hitfinder.serving.samples import Samples
 from hitfinder.serving.service import Parts, Service
 from hitfinder.serving.streams import Streams
 from hitfinder.transport.outlet import Outlet
 from hitfinder.transport.settings import SenderSettings
 from hitfinder.transport.sockets import Context, Receiver, Sender, new_context
 from hitfinder.transport.spill import Spill
+from hitfinder.verdict import Outcome
 from hitfinder.wire import PROTOCOLS
 from hitfinder.wire.protocol import Decoder
 
@@ -40,6 +42,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
     source = Receiver(config.input, context)
     outlets = _outlets(config, folder, context)
     verdicts = _verdict_sender(config, context)
+    samples = _samples(config, context)
     started_unix_ns = time.time_ns() - clock()
     ledger = Ledger(
         folder / config.ledger.path,
@@ -49,7 +52,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
     )
     ingest = Ingest(
         source=source,
-        decoder=_decoder(config.input),
+        decoder=decoder_of(config.input),
         line=line,
         backlog=judging.backlog,
         metrics=metrics,
@@ -67,6 +70,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
         metrics=metrics,
         clock=clock,
         reports=reports,
+        samples=samples,
     )
     return Service(
         Parts(
@@ -85,7 +89,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
             metrics=metrics,
             hot_pixels=judging.hot_pixels,
             source=source,
-            outputs=[*outlets.values(), *([] if verdicts is None else [verdicts])],
+            outputs=[*outlets.values(), *(one for one in (verdicts, samples) if one is not None)],
             drain_timeout_s=config.pressure.drain_timeout_ms / 1000,
             clock=clock,
             http=lambda service: _http(config, metrics, service),
@@ -94,7 +98,8 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
     )
 
 
-def _decoder(settings: InputSettings) -> Decoder:
+def decoder_of(settings: InputSettings) -> Decoder:
+    """What understands this input."""
     own = {name: getattr(settings, name) for name in _DECODER_SETTINGS[settings.protocol]}
     return PROTOCOLS[settings.protocol].decoder(**own)
 
@@ -119,6 +124,17 @@ def _verdict_sender(config: ServeConfig, context: Context) -> Sender | None:
         endpoint=settings.endpoint, socket="pub", high_water_mark=settings.high_water_mark
     )
     return Sender(sender, context)
+
+
+def _samples(config: ServeConfig, context: Context) -> Samples | None:
+    settings = config.samples
+    if settings is None:
+        return None
+    sender = SenderSettings(
+        endpoint=settings.endpoint, socket="pub", high_water_mark=settings.high_water_mark
+    )
+    per_s = {Outcome.KEPT: settings.kept_per_s, Outcome.VETOED: settings.vetoed_per_s}
+    return Samples(Sender(sender, context), per_s)
 
 
 def _http(config: ServeConfig, metrics: Metrics, service: Service) -> HttpServer | None:

@@ -63,6 +63,13 @@ endpoint = "tcp://127.0.0.1:{kept}"
 [verdicts]
 endpoint = "tcp://127.0.0.1:{verdicts}"
 
+[samples]
+endpoint = "tcp://127.0.0.1:{samples}"
+kept_per_s = 4.0
+
+[monitor]
+port = {page}
+
 [http]
 port = {http}
 
@@ -78,10 +85,15 @@ device = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ports:
+class Ports:
+    """Free ports of this machine."""
+
     frames: int
     kept: int
     verdicts: int
+    samples: int
+    page: int
+    prometheus: int
     http: int
 
 
@@ -111,22 +123,23 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
         signal.signal(number, signal.default_int_handler)
     count = max(1, round(seconds * rate_hz))
     console = Console()
-    data = _demo_series(console)
+    data = demo_series(console)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitfinder-demo-")))
-        ports = _free_ports()
+        ports = free_ports()
         config = folder / "hitfinder.toml"
-        second_step = "" if DIFFUSE is None else _SECOND_STEP.format(artifact=DIFFUSE)
-        config.write_text(_CONFIG.format_map(asdict(ports)) + second_step)
+        config.write_text(configuration(ports))
         service = stack.enter_context(
-            _process("serve", str(config), "--summary-json", str(folder / "totals.json"))
+            started("serve", str(config), "--summary-json", str(folder / "totals.json"))
         )
-        verdicts, kept = _receivers(ports, stack)
+        page = f"http://127.0.0.1:{ports.page}/"
+        typer.echo(f"to see frames: hitfinder monitor {config}, and open {page}")
+        verdicts, kept = receivers(ports, stack)
         view = View()
-        _wait_ready(f"http://127.0.0.1:{ports.http}/readyz", service)
+        wait_ready(f"http://127.0.0.1:{ports.http}/readyz", service)
         _wait_heard(view, verdicts)
         sender = stack.enter_context(
-            _process(
+            started(
                 "replay",
                 str(data),
                 "--bind",
@@ -166,7 +179,13 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
     return 1 if wrong or service.returncode else 0
 
 
-def _demo_series(console: Console) -> Path:
+def configuration(ports: Ports) -> str:
+    """The service's, on these ports."""
+    second_step = "" if DIFFUSE is None else _SECOND_STEP.format(artifact=DIFFUSE)
+    return _CONFIG.format_map(asdict(ports)) + second_step
+
+
+def demo_series(console: Console) -> Path:
     """The simulated file: made once, then kept in the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hitfinder"
     path = cache / f"demo-{__version__}.h5"
@@ -183,17 +202,18 @@ def _demo_series(console: Console) -> Path:
     return path
 
 
-def _free_ports() -> _Ports:
-    names = [field.name for field in fields(_Ports)]
+def free_ports() -> Ports:
+    """Ports that nobody has now."""
+    names = [field.name for field in fields(Ports)]
     with ExitStack() as stack:
         held = [stack.enter_context(socket.socket()) for _ in names]
         for one in held:
             one.bind(("127.0.0.1", 0))
-        return _Ports(**{n: one.getsockname()[1] for n, one in zip(names, held, strict=True)})
+        return Ports(**{n: one.getsockname()[1] for n, one in zip(names, held, strict=True)})
 
 
 @contextmanager
-def _process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A hitfinder command in a process of its own, ended whatever happens here."""
     process = subprocess.Popen(  # noqa: S603  our own interpreter and arguments
         [sys.executable, "-m", "hitfinder", *arguments], stdout=subprocess.DEVNULL
@@ -209,7 +229,8 @@ def _process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def _receivers(ports: _Ports, stack: ExitStack) -> tuple[Receiver, KeptReceiver]:
+def receivers(ports: Ports, stack: ExitStack) -> tuple[Receiver, KeptReceiver]:
+    """The verdicts and the kept frames of a service on these ports."""
     context = new_context()
     stack.callback(context.destroy)
     verdicts = Receiver(
@@ -225,7 +246,8 @@ def _receivers(ports: _Ports, stack: ExitStack) -> tuple[Receiver, KeptReceiver]
     return verdicts, KeptReceiver(kept)
 
 
-def _wait_ready(url: str, service: subprocess.Popen[bytes]) -> None:
+def wait_ready(url: str, service: subprocess.Popen[bytes]) -> None:
+    """Until the address answers 200. Raises DemoError."""
     end = time.monotonic() + START_S
     while time.monotonic() < end:
         if service.poll() is not None:

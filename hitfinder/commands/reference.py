@@ -22,7 +22,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from hitfinder.config import ServeConfig
 from hitfinder.errors import BAD_MESSAGE_KINDS
 from hitfinder.serving.line import Line
-from hitfinder.serving.metrics import STAGES, Metrics
+from hitfinder.serving.metrics import QUEUES, STAGES, Metrics
 from hitfinder.verdict import Diffuse, Outcome, Reason
 
 _NOTE = (
@@ -36,6 +36,7 @@ _LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "outcome": tuple(outcome.value for outcome in Outcome),
     "reason": tuple(reason.value for reason in Reason),
     "stage": STAGES,
+    "queue": QUEUES,
     "kind": BAD_MESSAGE_KINDS,
     "device": ("cpu", "cuda"),
     "stream": ("kept", "vetoed", "diffuse"),

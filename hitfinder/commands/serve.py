@@ -1,6 +1,6 @@
 """`hitfinder serve`: run the service until it is told to stop."""
 
-import logging
+import contextlib
 import os
 import signal
 import sys
@@ -12,29 +12,30 @@ import typer
 from hitfinder.assemble import build_service
 from hitfinder.commands.targets import check_target
 from hitfinder.config import load_config
+from hitfinder.serving.log import set_up
 from hitfinder.wire.verdicts import Totals
+
+STDERR = 2
 
 
 def run(config_path: Path, summary_json: Path | None) -> int:
     """Exit status: 0 after a stop that was asked for, with totals that balance and are recorded."""
     config = load_config(config_path)
     check_target(summary_json)
-    logging.basicConfig(
-        level=config.log.level.upper(), format="%(asctime)s %(levelname)-7s %(message)s"
-    )
-    service = build_service(config, config_path.resolve().parent)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: service.request_stop())
-    service.start()
-    asked_for = service.wait()
-    totals = service.stop()
+    # Closed before anything else is said, so that what was logged stands above it.
+    with contextlib.closing(set_up(config.log.level, config.log.format, STDERR)):
+        service = build_service(config, config_path.resolve().parent)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: service.request_stop())
+        service.start()
+        asked_for = service.wait()
+        totals = service.stop()
     typer.echo(summary(totals))
     if summary_json is not None:
         summary_json.write_bytes(msgspec.json.format(msgspec.json.encode(totals)))
     status = 0 if asked_for and service.is_recorded and balances(totals) else 1
     if service.hangs:
         # A thread that comes back from C while the interpreter ends would abort the process.
-        logging.shutdown()
         sys.stdout.flush()
         os._exit(status)
     return status

@@ -62,6 +62,11 @@ class RegionReader(Protocol):
         """(H, W) of the region."""
         ...
 
+    @property
+    def beam_px(self) -> tuple[float, float] | None:
+        """(y, x) of the beam from the region's first outer corner; None where unknown."""
+        ...
+
     def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
         """Write the region into `out` (H, W) float32, all of it.
 
@@ -167,6 +172,7 @@ class BoxReader:
     limits: Limits
     unmeasured: NDArray[np.intp]
     pieces: tuple[Piece, ...]
+    beam_px: tuple[float, float] | None = None
 
     def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
         """See `RegionReader`."""
@@ -207,6 +213,7 @@ class GatherReader:
     index: NDArray[np.intp]
     first: int
     last: int
+    beam_px: tuple[float, float] | None = None
 
     def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
         """See `RegionReader`."""
@@ -280,7 +287,10 @@ def _plan_boxes(
     if not pieces:
         raise _no_overlap(box, image_shape)
     _mask_ice(unmeasured, settings, box, beam, detector)
-    return BoxReader(box.shape, payload_shape, limits, np.flatnonzero(unmeasured), tuple(pieces))
+    beam_px = None if beam is None else (beam[0] - box.top, beam[1] - box.left)
+    return BoxReader(
+        box.shape, payload_shape, limits, np.flatnonzero(unmeasured), tuple(pieces), beam_px
+    )
 
 
 def _plan_gather(
@@ -316,7 +326,14 @@ def _plan_gather(
     _mask_ice(unmeasured, settings, box, beam, detector)
     index = np.maximum(index - first * cols, 0)
     return GatherReader(
-        box.shape, payload_shape, limits, np.flatnonzero(unmeasured), index, first, last
+        box.shape,
+        payload_shape,
+        limits,
+        np.flatnonzero(unmeasured),
+        index,
+        first,
+        last,
+        (beam[0] - box.top, beam[1] - box.left),
     )
 
 

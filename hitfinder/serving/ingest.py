@@ -62,6 +62,7 @@ class Ingest:
         self._metrics = metrics
         self._clock = clock
         self._log = Occasionally(logging.getLogger("hitfinder.ingest"))
+        self._decode_seconds = metrics.stage_seconds.labels("decode_header")
         self._peers = Peers("senders", metrics=metrics, reports=reports)
 
     def step(self, wait_ms: int = WAIT_MS) -> bool:
@@ -91,8 +92,7 @@ class Ingest:
         except BadMessageError as error:
             self._count_bad(error, "passed on unread")
             event = Passed(kind="bad message", parts=parts)
-        seconds = (self._clock() - arrival_ns) / 1e9
-        self._metrics.stage_seconds.labels("decode_header").observe(seconds)
+        self._decode_seconds.observe((self._clock() - arrival_ns) / 1e9)
         return event
 
     def _enter(self, passage: Passage) -> None:
@@ -102,7 +102,6 @@ class Ingest:
                 self._line.let_go(passage, Reason.OVERLOAD, self._clock())
         elif isinstance(passage.event, SeriesStarted):
             self._backlog.put(passage, always=True)
-        self._metrics.judge_queue_bytes.set(self._backlog.bytes)
 
     def _count_bad(self, error: BadMessageError, what: str) -> None:
         self._line.count_bad()

@@ -65,6 +65,10 @@ class Judge:
         self._metrics = metrics
         self._clock = clock
         self._hot_pixels = hot_pixels
+        self._stage_seconds = {
+            stage: metrics.stage_seconds.labels(stage)
+            for stage in ("queue", "read_region", "score")
+        }
         self._diffuse = diffuse
         self._scorer = Scorer(
             model=model,
@@ -141,7 +145,7 @@ class Judge:
             self._backlog.doubt_cost()
             self._let_go(passage, Reason.DEADLINE)
             return
-        self._metrics.stage_seconds.labels("queue").observe(waited_ns / 1e9)
+        self._stage_seconds["queue"].observe(waited_ns / 1e9)
         self._batcher.add(passage, now_ns)
 
     def _judge(self, batch: list[InFlight]) -> None:
@@ -157,8 +161,8 @@ class Judge:
         self._buffer[len(ready) : size] = 0
         scores = self._scorer.score(self._buffer[:size])
         scored_ns = self._clock()
-        self._metrics.stage_seconds.labels("read_region").observe((read_ns - started_ns) / 1e9)
-        self._metrics.stage_seconds.labels("score").observe((scored_ns - read_ns) / 1e9)
+        self._stage_seconds["read_region"].observe((read_ns - started_ns) / 1e9)
+        self._stage_seconds["score"].observe((scored_ns - read_ns) / 1e9)
         self._metrics.batch_size.observe(len(ready))
         self._backlog.told_cost((scored_ns - started_ns) / len(batch))
         for passage, score in zip(ready, scores[: len(ready)].tolist(), strict=True):
@@ -178,6 +182,7 @@ class Judge:
         if np.isnan(score):
             self._let_go(passage, Reason.MODEL)
             return
+        self._metrics.score.observe(score)
         outcome = outcome_of(score, self._threshold)
         if outcome is Outcome.KEPT and self._diffuse is not None:
             self._diffuse.offer(passage, score)

@@ -207,6 +207,11 @@ class Line:
             self._changed.notify_all()
 
     @property
+    def fill(self) -> float:
+        """How full it is: 0, empty, to 1; the last message in may reach beyond."""
+        return min(1.0, self._bytes / self._max_bytes)
+
+    @property
     def crowded(self) -> bool:
         """Nearly full: the front must not wait for the model any longer."""
         return self._bytes * 10 >= self._max_bytes * 9

@@ -1,7 +1,10 @@
 """Every metric of the service, defined once. docs/reference/metrics.md lists them all.
 
 Counters of frames are read from the line's own counts when they are scraped, so that what
-Prometheus sees balances like the ledger does.
+Prometheus sees balances like the ledger does. What can be asked for at a scrape (how full a queue
+is, how old the ledger's last write) is, and costs a frame nothing. A label whose values are known
+beforehand has all of them from the start: the first increase of a counter that appears together
+with it is invisible to Prometheus.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from hitfinder.errors import BAD_MESSAGE_KINDS
 from hitfinder.inference.batcher import BATCH_SIZES
 from hitfinder.serving.line import DiffuseCounts, LineCounts
 from hitfinder.transport.outlet import Offered
@@ -20,15 +24,17 @@ STAGES = (
     *("decode_header", "queue", "read_region", "score", "publish"),
     *("diffuse_queue", "diffuse_read", "diffuse_score"),
 )
+QUEUES = ("line", "judge")
 
 _STAGE_BUCKETS_S = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 _LATENCY_BUCKETS_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05),
     *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
 )
-
-
-_SCORE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_SCORE_BUCKETS = (
+    *(0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
+    *(0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0),
+)
 
 
 class LineCollector(Collector):
@@ -162,8 +168,24 @@ class Metrics:
         self.batch_size = histogram(
             "hitfinder_batch_size", "Frames judged at once.", buckets=BATCH_SIZES
         )
+        self.deadline_seconds = gauge(
+            "hitfinder_deadline_seconds", "The deadline that frames are judged within, as set."
+        )
+        self.score = histogram(
+            "hitfinder_score", "Scores that the model gave.", buckets=_SCORE_BUCKETS
+        )
+        self.threshold = gauge("hitfinder_threshold", "Score from which a frame is kept.")
         self.judge_queue_bytes = gauge(
             "hitfinder_judge_queue_bytes", "Bytes of frames that wait for the model."
+        )
+        self.queue_fill = gauge(
+            "hitfinder_queue_fill",
+            "How full a queue is, 0 to 1, by whichever of its bounds is nearer.",
+            ["queue"],
+        )
+        self.series_under_way = gauge(
+            "hitfinder_series_under_way",
+            "1 from a frame until its series ends; for ever where senders tell no end.",
         )
         self.spill_bytes = gauge(
             "hitfinder_spill_bytes", "Bytes on disk that wait for a receiver.", per_stream
@@ -217,12 +239,20 @@ class Metrics:
         self.ledger_errors = counter(
             "hitfinder_ledger_errors", "Writes that the ledger's disk refused."
         )
+        self.ledger_age_seconds = gauge(
+            "hitfinder_ledger_age_seconds",
+            "Time since the ledger last took a write; under a second while all is well.",
+        )
         self.ledger_rows_dropped = gauge(
             "hitfinder_ledger_rows_dropped", "Frames that the ledger's memory had no room for."
         )
         self.ready = gauge("hitfinder_ready", "1 while /readyz answers 200.")
         for stage in STAGES:
             self.stage_seconds.labels(stage)
+        for kind in BAD_MESSAGE_KINDS:
+            self.bad_messages.labels(kind)
+        for queue in QUEUES:
+            self.queue_fill.labels(queue)
 
     def watch_line(self, counts: Callable[[], LineCounts]) -> None:
         """Add the line's counts."""

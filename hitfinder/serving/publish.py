@@ -19,9 +19,10 @@ from hitfinder.errors import LedgerError
 from hitfinder.frame import Part, SeriesEnded, SeriesStarted
 from hitfinder.ledger.store import Ledger
 from hitfinder.serving.line import InFlight, Line, Mark, Passage
-from hitfinder.serving.log import Occasionally
+from hitfinder.serving.log import Occasionally, told
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
+from hitfinder.serving.samples import Samples
 from hitfinder.serving.streams import Streams
 from hitfinder.transport.outlet import Offered
 from hitfinder.verdict import Diffuse, Outcome, Reason, Verdict
@@ -74,9 +75,11 @@ class Publish:
         metrics: Metrics,
         clock: Callable[[], int],
         reports: Reports,
+        samples: Samples | None = None,
     ) -> None:
         self._line = line
         self._verdicts = verdicts
+        self._samples = samples
         self._streams = streams
         self._vetoed_share = vetoed_share
         self._ledger = ledger
@@ -92,6 +95,10 @@ class Publish:
         self._sequence = 0
         self._next_beat_ns = self._next_flush_ns = 0
         self._unrecorded_since_ns: int | None = None
+        self._publish_seconds = metrics.stage_seconds.labels("publish")
+        self._under_way = False
+        self._written_ns = clock()
+        metrics.ledger_age_seconds.set_function(self._ledger_age_s)
 
     def step(self) -> bool:
         """Publish the front message, or try again to send it; False when nothing moved."""
@@ -167,8 +174,10 @@ class Publish:
         verdict = passage.verdict or self._overdue(passage)
         if verdict is None:
             return False
-        self._announce(verdict)
+        self._announce(verdict, passage.parts)
         self._ledger.frame(verdict)
+        if not self._under_way:
+            self._tell_under_way(True)
         self._streams.owe(self._owed(verdict))
         return True
 
@@ -190,18 +199,39 @@ class Publish:
         if isinstance(event, SeriesStarted):
             self._ledger.series_started(event, self._clock())
             announced = "an unknown number of" if event.announced is None else event.announced
-            self._logger.info("series %s starts, %s frames announced", event.series, announced)
+            self._logger.info(
+                "series %s starts, %s frames announced",
+                event.series,
+                announced,
+                extra=told("series starts", series=event.series, announced=event.announced),
+            )
         elif isinstance(event, SeriesEnded):
             self._end_series(event.series)
+        if self._samples is not None:
+            self._samples.mark(event, self._clock())
         # Marks and unknown messages complete every stream.
         self._streams.owe(self._streams.names)
 
+    def _tell_under_way(self, under_way: bool) -> None:
+        self._under_way = under_way
+        self._metrics.series_under_way.set(under_way)
+
+    def _ledger_age_s(self) -> float:
+        """Asked for by a scrape, so that it grows even while a write hangs."""
+        return (self._clock() - self._written_ns) / 1e9
+
     def _end_series(self, series: str) -> None:
+        self._tell_under_way(False)
         count = self._ledger.series_ended(series)
         if count is None:
             return
         received = count.numbers.count
-        self._logger.info("series %s ends, %d distinct frames received", series, received)
+        self._logger.info(
+            "series %s ends, %d distinct frames received",
+            series,
+            received,
+            extra=told("series ends", series=series, received=received, lost=count.lost),
+        )
         if count.lost:
             self._reports.add(
                 "frames lost",
@@ -209,12 +239,12 @@ class Publish:
                 f"frames never came, {count.lost_at_end} of them after the last that did",
             )
 
-    def _announce(self, verdict: Verdict) -> None:
+    def _announce(self, verdict: Verdict, parts: tuple[Part, ...]) -> None:
         now_ns = self._clock()
         self._metrics.latency_seconds.observe((now_ns - verdict.arrival_ns) / 1e9)
         if verdict.outcome is not Outcome.UNJUDGED:
             self._recent.append(verdict.outcome is Outcome.KEPT)
-        if self._verdicts is None:
+        if self._verdicts is None and self._samples is None:
             return
         self._sequence += 1
         diffuse = verdict.diffuse
@@ -234,8 +264,13 @@ class Publish:
             diffuse_model=self._judged_by.diffuse_model,
             latency_ms=(now_ns - verdict.arrival_ns) / 1e6,
         )
-        self._verdicts.offer((encode(message),))
-        self._metrics.stage_seconds.labels("publish").observe((self._clock() - now_ns) / 1e9)
+        encoded = encode(message)
+        if self._verdicts is not None:
+            self._verdicts.offer((encoded,))
+        if self._samples is not None:
+            chance = share_of(verdict.series, verdict.number)
+            self._samples.frame(verdict.outcome, chance, encoded, parts, now_ns)
+        self._publish_seconds.observe((self._clock() - now_ns) / 1e9)
 
     def _owed(self, verdict: Verdict) -> list[str]:
         finding = verdict.diffuse
@@ -254,6 +289,8 @@ class Publish:
             self._next_flush_ns = now_ns + FLUSH_NS
             self._flush(now_ns)
             self._streams.watch()
+            if self._samples is not None:
+                self._samples.watch(now_ns)
 
     def _beat(self) -> None:
         totals = self.totals()
@@ -271,6 +308,7 @@ class Publish:
         try:
             self._ledger.flush(now_ns)
             self._unrecorded_since_ns = None
+            self._written_ns = now_ns
         except LedgerError as error:
             self._metrics.ledger_errors.inc()
             self._unrecorded_since_ns = self._unrecorded_since_ns or now_ns

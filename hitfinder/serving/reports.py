@@ -7,6 +7,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from hitfinder.serving.log import told
+
 
 class Reports:
     """Safe to use from several threads."""
@@ -18,7 +20,7 @@ class Reports:
 
     def add(self, kind: str, text: str, level: int = logging.WARNING) -> None:
         """`kind` is one of a few fixed phrases, `text` a line for a person."""
-        self._logger.log(level, "%s: %s", kind, text)
+        self._logger.log(level, "%s: %s", kind, text, extra=told(kind))
         self._waiting.append((kind, text, self._clock()))
 
     def collect(self) -> Iterator[tuple[str, str, int]]:

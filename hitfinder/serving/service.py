@@ -14,6 +14,7 @@ from hitfinder.errors import HitfinderError, LedgerError
 from hitfinder.ledger.store import Crash, Ledger
 from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.http import HttpServer
+from hitfinder.serving.log import told
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.pipeline import Pipeline
 from hitfinder.serving.publish import Publish
@@ -99,7 +100,8 @@ class Service:
         self._http = parts.http(self)
         if self._http is not None:
             self._http.open()
-            self._logger.info("metrics on port %d", self._http.port)
+            port = self._http.port
+            self._logger.info("metrics on port %d", port, extra=told("metrics", port=port))
         for output in parts.outputs:
             output.open()
         if parts.hot_pixels is not None:
@@ -109,7 +111,7 @@ class Service:
         parts.pipeline.start()
         self._ready = True
         parts.metrics.ready.set(1)
-        self._logger.info("ready")
+        self._logger.info("ready", extra=told("ready"))
 
     def request_stop(self) -> None:
         """Ask for the end; safe in a signal handler."""

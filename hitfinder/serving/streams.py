@@ -73,6 +73,16 @@ class Streams:
         self._owed: deque[str] = deque()
         self._stalled_since_ns: dict[str, int] = {}
         self._told_stalled: set[str] = set()
+        # Made now, not at the first frame: see metrics.
+        self._frames = {
+            (name, offered): counter.labels(name)
+            for name in streams
+            for offered, counter in metrics.frames_offered.items()
+        }
+        self._sent_bytes = {name: metrics.forwarded_bytes.labels(name) for name in streams}
+        for name in streams:
+            metrics.stalled.labels(name).set(0)
+            metrics.spill_damaged.labels(name)
         self._peers = Peers("receivers", metrics=metrics, reports=reports)
         self._damaged = dict.fromkeys(streams, 0)
         self.counts: Counter[Offered] = Counter()
@@ -117,13 +127,13 @@ class Streams:
 
     def _count(self, name: str, offered: Offered, passage: Passage) -> None:
         if offered is Offered.SENT:
-            self._metrics.forwarded_bytes.labels(name).inc(nbytes(passage.parts))
+            self._sent_bytes[name].inc(nbytes(passage.parts))
         if offered is Offered.DROPPED:
             text = f"{name} messages dropped: their receiver is too slow or gone"
             self._log.warning(f"dropped {name}", text, self._clock())
         if isinstance(passage, InFlight):
             self.counts[offered] += 1
-            self._metrics.frames_offered[offered].labels(name).inc()
+            self._frames[name, offered].inc()
 
     def _tell_damaged(self, name: str, damaged: int) -> None:
         new, self._damaged[name] = damaged - self._damaged[name], damaged

@@ -118,8 +118,9 @@ class FakeModel:
 class FakeReader:
     """Reads the whole frame."""
 
-    def __init__(self, shape: tuple[int, int]) -> None:
+    def __init__(self, shape: tuple[int, int], beam_px: tuple[float, float] | None = None) -> None:
         self.shape = shape
+        self.beam_px = beam_px
 
     def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
         """(H, W) float32."""

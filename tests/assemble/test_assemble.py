@@ -13,10 +13,11 @@ import pytest
 from hitfinder.assemble import Judging, build_judging, build_service
 from hitfinder.config import ServeConfig
 from hitfinder.errors import ArtifactError, ConfigError
-from hitfinder.frame import Detector, array_payload
+from hitfinder.frame import Detector, Frame, array_payload
 from hitfinder.images.hot_pixel_file import HotPixelMap, save_hot_pixels
 from hitfinder.inference.model_card import load_card, shipped_models, write_card
 from hitfinder.serving.hot_pixels import HotPixelMask
+from hitfinder.serving.line import passage_of
 from hitfinder.serving.settings import HotPixelSettings
 from hitfinder.settings import checked
 from tests.inference.artifacts import write_artifact
@@ -130,6 +131,22 @@ def test_a_threshold_may_be_set(tmp_path: Path) -> None:
     plain = judging_of(tmp_path)
     assert plain.threshold == plain.model.card.threshold != 0.9
     assert judging_of(tmp_path, model={"device": "cpu", "threshold": 0.9}).threshold == 0.9
+
+
+def test_bounds_and_what_fills_them_are_metrics(tmp_path: Path) -> None:
+    pressure = {"deadline_ms": 250, "max_in_flight_bytes": 2**28, "max_judge_queue_bytes": 2**20}
+    judging = judging_of(tmp_path, model={"device": "cpu", "threshold": 0.25}, pressure=pressure)
+    payload = array_payload(np.zeros((2, 2), np.uint16))
+    frame = Frame(series="1", number=0, payload=payload, parts=(bytes(2**18),))
+    passage = passage_of(frame)
+    judging.line.enter(passage)
+    judging.backlog.put(passage)
+    value = judging.metrics.registry.get_sample_value
+    assert value("hitfinder_threshold") == 0.25
+    assert value("hitfinder_deadline_seconds") == 0.25
+    assert value("hitfinder_judge_queue_bytes") == 2**18
+    assert value("hitfinder_queue_fill", {"queue": "line"}) == 2**-10
+    assert value("hitfinder_queue_fill", {"queue": "judge"}) == 0.25
 
 
 def test_a_model_for_something_else_is_refused(tmp_path: Path) -> None:

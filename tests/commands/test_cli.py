@@ -18,7 +18,7 @@ from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Verdict
 from tests.inference.artifacts import no_number, write_artifact
 
 COMMANDS = (
-    *("serve", "replay", "demo", "watch", "classify"),
+    *("serve", "replay", "demo", "watch", "monitor", "classify"),
     *("peaks", "label", "simulate", "train", "evaluate", "hot-pixels show"),
     *("models list", "models show", "models verify"),
     *("ledger show", "ledger export", "config check", "config schema"),
@@ -235,10 +235,10 @@ def test_what_is_simulated_is_labelled_and_measured(tmp_path: Path) -> None:
 
 
 def without_extra(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """hitfinder where none of the extra `train` is installed."""
+    """hitfinder where none of the extras `train` and `monitor` is installed."""
     program = (
-        "import sys; from hitfinder.cli import TRAIN_EXTRA, main; "
-        "sys.modules.update(dict.fromkeys(TRAIN_EXTRA)); main()"
+        "import sys; from hitfinder.cli import MONITOR_EXTRA, TRAIN_EXTRA, main; "
+        "sys.modules.update(dict.fromkeys(TRAIN_EXTRA | MONITOR_EXTRA)); main()"
     )
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -257,6 +257,15 @@ def test_training_and_measuring_say_what_they_need(stack: Path, tmp_path: Path) 
         (line,) = ended.stderr.splitlines()
         assert line.startswith(f"hitfinder: {arguments[0]} needs ")
         assert line.endswith(": pip install 'hitfinder[train]'")
+
+
+def test_the_live_page_says_what_it_needs(tmp_path: Path) -> None:
+    config = tmp_path / "hitfinder.toml"
+    config.write_text('[input]\nendpoint = "tcp://d:1"\nprotocol = "dectris-v2"\n')
+    ended = without_extra("monitor", config)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].endswith(": pip install 'hitfinder[monitor]'")
+    assert without_extra("config", "check", config).returncode == 0
 
 
 def test_judging_needs_nothing_of_the_trainer(stack: Path) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 DEPLOYED = tuple(
-    path for path in (*sorted((ROOT / "deploy").rglob("*")), ROOT / "Dockerfile") if path.is_file()
+    path
+    for path in (*sorted((ROOT / "deploy").rglob("*")), ROOT / "Dockerfile")
+    if path.is_file() and path.suffix != ".pyc"
 )
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)

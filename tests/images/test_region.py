@@ -179,6 +179,21 @@ def test_centre_is_around_the_image_or_the_beam() -> None:
     assert out[0, 0] == 11 * 20 + 4
 
 
+def test_a_reader_knows_where_its_beam_is() -> None:
+    detector = Detector(beam_x_px=5.5, beam_y_px=12.0)
+    box = RegionSettings(kind="box", top=-2, left=4, rows=30, cols=4)
+    assert plan_region(box, (20, 20), detector, None).beam_px == (14.0, 1.5)
+    assert plan_region(box, (20, 20), Detector(), None).beam_px is None
+    assert plan_region(box, (2, 20, 20), detector, None).beam_px is None  # of which module?
+    gather = GatherMap(
+        index=np.arange(400, dtype=np.int32).reshape(20, 20),
+        payload_shape=(2, 10, 20),
+        beam_x_px=3.0,
+        beam_y_px=-7.0,
+    )
+    assert plan_region(box, (2, 10, 20), detector, gather).beam_px == (-5.0, -1.0)
+
+
 @pytest.mark.parametrize(
     ("wanted", "shape", "detector", "told"),
     [

@@ -30,6 +30,7 @@ from hitfinder.serving.line import Line
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.publish import JudgedBy, Publish
 from hitfinder.serving.reports import Reports
+from hitfinder.serving.samples import Samples
 from hitfinder.serving.scorer import Plan
 from hitfinder.serving.streams import Streams
 from hitfinder.testing.fakes import (
@@ -82,6 +83,7 @@ class Bench:
         streams: Sequence[str] = ("kept", "vetoed", "diffuse"),
         real_time: bool = False,
         hot_pixels: Literal["off", "learn", "mask"] = "off",
+        samples: Samples | None = None,
         deadline_ms: float = DEADLINE_MS,
         policy: PolicySettings | None = None,
         diffuse_bytes: int = 5_000,
@@ -178,6 +180,7 @@ class Bench:
             metrics=self.metrics,
             clock=clock,
             reports=self.reports,
+            samples=samples,
         )
 
     def let_die(self) -> None:
