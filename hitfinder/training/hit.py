@@ -6,8 +6,7 @@ cells only. The network's first half learns nothing, so it is run once, and what
 its output: 11 000 floats a frame in place of 122 500 pixels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from hitfinder.inference.model_card import ModelCard, read_artifact
 from hitfinder.training.artifact import Epoch, Promise, hashed, write_artifact
 from hitfinder.training.networks.hit import CELL, HitNet, hit_graph
 from hitfinder.training.samples import Material, Part, Samples, check_classes
+from hitfinder.training.threads import one_thread
 
 BATCH = 64
 RATE = 6e-3
@@ -96,7 +96,7 @@ def train_hit(
     samples = material.load("training", features_of, partial(done, "training"))
     _check_shapes(samples)
     learned, held_out = _sets(samples)
-    with _one_thread():
+    with one_thread():
         curves = _fit(
             net, learned, held_out, epochs, RATE if start is None else RATE_ON, seed, told
         )
@@ -138,22 +138,9 @@ def features_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
     `Reduce`.
     """
     net = _first_half()
-    with _one_thread(), torch.no_grad():
+    with one_thread(), torch.no_grad():
         found = [net(torch.from_numpy(image[np.newaxis])).numpy() for image in images]
     return np.concatenate(found)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The maps are small: a second thread gains little on an idle machine, and costs ten times as
-    much where it waits for a core that others use. And sums come out the same everywhere.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @lru_cache(maxsize=1)
