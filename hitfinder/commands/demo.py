@@ -39,9 +39,6 @@ from hitfinder.transport.sockets import Receiver, new_context
 from hitfinder.wire import PROTOCOLS
 from hitfinder.wire.verdicts import Totals
 
-DIFFUSE: str | None = None
-"""The cascade's second step in the demo: the name of a shipped model, "diffuse"; None for none."""
-
 FRAMES = 60
 """Different frames in the series; they are sent again and again under new numbers."""
 
@@ -55,6 +52,9 @@ endpoint = "tcp://127.0.0.1:{frames}"
 protocol = "dectris-v2"
 
 [model]
+device = "cpu"
+
+[diffuse]
 device = "cpu"
 
 [kept]
@@ -75,12 +75,6 @@ port = {http}
 
 [log]
 level = "warning"
-"""
-
-_SECOND_STEP = """
-[diffuse]
-artifact = "{artifact}"
-device = "cpu"
 """
 
 
@@ -167,7 +161,6 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
             ledger=folder / "ledger.sqlite",
             truth=[ref.truth for ref in open_series([data])[0].frames],
             kept_received=kept.frames,
-            second_step=DIFFUSE is not None,
         )
     console.print()
     console.print(as_text(summary))
@@ -181,8 +174,7 @@ def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
 
 def configuration(ports: Ports) -> str:
     """The service's, on these ports."""
-    second_step = "" if DIFFUSE is None else _SECOND_STEP.format(artifact=DIFFUSE)
-    return _CONFIG.format_map(asdict(ports)) + second_step
+    return _CONFIG.format_map(asdict(ports))
 
 
 def demo_series(console: Console) -> Path:

@@ -15,7 +15,7 @@ from hitfinder.wire.verdicts import Totals
 class DemoSummary:
     """Frames, unless the name says otherwise. `kept_received` arrived at the kept stream's
     receiver; sensitivity and specificity are over judged frames, None where there are none. The
-    three about `diffuse` are hits, None where there is no second step.
+    three about `diffuse` are hits.
     """
 
     sent: int
@@ -30,9 +30,9 @@ class DemoSummary:
     forwarded: int
     dropped: int
     bad_messages: int
-    diffuse: int | None
-    not_diffuse: int | None
-    diffuse_unjudged: int | None
+    diffuse: int
+    not_diffuse: int
+    diffuse_unjudged: int
     ledger_rows: int
     kept_received: int
     sensitivity: float | None
@@ -56,7 +56,6 @@ def summarise(
     ledger: Path,
     truth: Sequence[str | None],
     kept_received: int,
-    second_step: bool,
 ) -> DemoSummary:
     """`truth` is repeated over the frame numbers. Raises LedgerError."""
     rows = list(read_frames(ledger))
@@ -82,9 +81,9 @@ def summarise(
         forwarded=totals.forwarded,
         dropped=totals.dropped,
         bad_messages=totals.bad_messages,
-        diffuse=totals.diffuse if second_step else None,
-        not_diffuse=totals.not_diffuse if second_step else None,
-        diffuse_unjudged=sum(totals.diffuse_unjudged.values()) if second_step else None,
+        diffuse=totals.diffuse,
+        not_diffuse=totals.not_diffuse,
+        diffuse_unjudged=sum(totals.diffuse_unjudged.values()),
         ledger_rows=len(rows),
         kept_received=kept_received,
         sensitivity=_share(outcome[hits & judged] == "kept"),
@@ -106,17 +105,12 @@ def problems(summary: DemoSummary) -> list[str]:
         != summary.kept + summary.vetoed + summary.unjudged,
         "the ledger does not hold one row a frame": summary.ledger_rows != summary.received,
         "forwarded is not kept + unjudged": summary.forwarded != summary.kept + summary.unjudged,
-        "the second step says nothing of some hits": summary.kept != _found(summary),
+        "the second step says nothing of some hits": summary.kept
+        != summary.diffuse + summary.not_diffuse + summary.diffuse_unjudged,
         "the receiver did not get every forwarded frame": summary.kept_received
         != summary.forwarded,
     }
     return [text for text, broken in rules.items() if broken]
-
-
-def _found(summary: DemoSummary) -> int:
-    """Hits that the second step says something of; all where there is none."""
-    found = (summary.diffuse, summary.not_diffuse, summary.diffuse_unjudged)
-    return summary.kept if None in found else sum(count or 0 for count in found)
 
 
 def as_text(summary: DemoSummary) -> str:
@@ -137,12 +131,9 @@ def as_text(summary: DemoSummary) -> str:
         "latency": f"p50 {summary.latency_p50_ms} ms, p95 {summary.latency_p95_ms} ms, "
         f"p99 {summary.latency_p99_ms} ms, arrival to verdict",
         "rate": f"{summary.frames_per_s} frames/s",
+        "diffuse": f"{summary.diffuse} hits yes, {summary.not_diffuse} no, "
+        f"{summary.diffuse_unjudged} not judged",
     }
-    if summary.diffuse is not None:
-        rows["diffuse"] = (
-            f"{summary.diffuse} hits yes, {summary.not_diffuse} no, "
-            f"{summary.diffuse_unjudged} not judged"
-        )
     return "\n".join(f"{name:<13}{value}" for name, value in rows.items())
 
 

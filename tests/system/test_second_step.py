@@ -144,16 +144,13 @@ def test_a_stop_lets_hits_that_wait_go_as_hits(tmp_path: Path) -> None:
     assert ended.code == 0, ended.text
 
 
-def test_the_demo_runs_both_models_when_it_is_told_to(tmp_path: Path) -> None:
-    """As `make demo` will once a diffuse model ships, with an artifact that tells nothing."""
-    write_artifact(tmp_path / "second", task="diffuse", name="second")
+def test_the_demo_runs_both_models(tmp_path: Path) -> None:
     target = tmp_path / "summary.json"
     program = f"""
 import sys
 from pathlib import Path
 from hitfinder.commands import demo
 from hitfinder.simulation.series import write_demo_series
-demo.DIFFUSE = {str(tmp_path / "second")!r}
 demo.FRAMES = 10
 sys.exit(demo.run(seconds=2, rate_hz=20, json_path=Path({str(target)!r})))
 """
