@@ -70,7 +70,7 @@ def build_judging(
     metrics.deadline_seconds.set(config.pressure.deadline_ms / 1000)
     metrics.judge_queue_bytes.set_function(lambda: backlog.bytes)
     metrics.queue_fill.labels("line").set_function(lambda: line.fill)
-    metrics.queue_fill.labels("judge").set_function(lambda: min(1.0, backlog.load))
+    metrics.queue_fill.labels("judge").set_function(lambda: backlog.fill)
     reports = Reports(clock)
     plan_for = planner(config.detector, folder)
     plan = plan_for(config.region)

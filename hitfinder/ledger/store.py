@@ -24,11 +24,12 @@ from hitfinder.ledger.counting import MAX_JUMP, Arrival, NumberSet, SeriesCount
 from hitfinder.ledger.schema import FORMAT, SCHEMA, migrate
 from hitfinder.verdict import Verdict
 
-BUSY_S = 0.05
+BUSY_MS = 50
 """How long a write waits for whoever locks the file: frames wait behind it."""
 
-CLOSE_BUSY_MS = 5000
-"""The same at the end, when no frame waits any more."""
+PATIENT_BUSY_MS = 5000
+"""The same at the start and at the end, when no frame waits: whoever tidies up or reads after a
+crash locks the file for a moment, and that is no reason not to start."""
 
 MOST_LATE = 100
 """A frame later than this many numbers is not late: its series began anew."""
@@ -38,6 +39,9 @@ MOST_RUNS = 1000
 
 MAX_WAITING_ROWS = 1_000_000
 """Frames held for a disk that refuses writes; then the oldest are dropped, counted."""
+
+MAX_WAITING_EVENTS = 10_000
+"""Events likewise, not counted: each was logged. A receiver that flaps makes some ten a second."""
 
 _FRAME = "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _EVENT = "INSERT INTO events VALUES (?, ?, ?, ?)"
@@ -113,7 +117,8 @@ class Ledger:
         self._diffuse_model = diffuse_model
         self._wall_ns = wall_ns
         self._series: dict[str, _OpenSeries] = {}
-        self._marks: list[tuple[str, tuple[object, ...]]] = []
+        self._openings: list[tuple[object, ...]] = []
+        self._events: deque[tuple[object, ...]] = deque(maxlen=MAX_WAITING_EVENTS)
         self._frames: deque[tuple[object, ...]] = deque()
         self._dirty: dict[int, _OpenSeries] = {}
         self._closed_lost = self._closed_duplicates = 0
@@ -124,9 +129,11 @@ class Ledger:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # The pipeline opens it in one thread and writes from another, never both at once.
-            # A file that someone else locks must not hold up the frames: the rows wait instead.
             self._db = sqlite3.connect(
-                self._path, timeout=BUSY_S, check_same_thread=False, isolation_level=None
+                self._path,
+                timeout=PATIENT_BUSY_MS / 1000,
+                check_same_thread=False,
+                isolation_level=None,
             )
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if not 0 <= version <= FORMAT:
@@ -151,6 +158,8 @@ class Ledger:
             )
             self._session = int(cursor.lastrowid or 0)
             last = self._db.execute("SELECT max(id) FROM series").fetchone()[0]
+            # From here on whoever locks the file must not hold up frames: the rows wait instead.
+            self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(
                 f"ledger {self._path}: {error}; name a file in a folder that can be written"
@@ -209,7 +218,9 @@ class Ledger:
 
     def event(self, kind: str, text: str, now_ns: int) -> None:
         """Record something that happened to the service."""
-        self._marks.append((_EVENT, (self._session, self._wall_ns(now_ns), kind, text)))
+        # SQLite refuses what is not UTF-8, and a path in `text` may be so.
+        text = text.encode(errors="backslashreplace").decode()
+        self._events.append((self._session, self._wall_ns(now_ns), kind, text))
 
     def flush(self, now_ns: int) -> None:
         """Commit everything so far, in one transaction. Raises LedgerError; then all of it is
@@ -217,8 +228,8 @@ class Ledger:
         """
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            for statement, values in self._marks:
-                self._db.execute(statement, values)
+            self._db.executemany(_SERIES, self._openings)
+            self._db.executemany(_EVENT, self._events)
             self._db.executemany(_FRAME, self._frames)
             for known in self._dirty.values():
                 self._db.execute(_SERIES_NOW, _series_row(known))
@@ -234,7 +245,8 @@ class Ledger:
                 f"ledger {self._path} does not take writes: {error}; free the disk, "
                 f"{len(self._frames)} rows wait in memory, {self.rows_dropped} were dropped"
             ) from error
-        self._marks.clear()
+        self._openings.clear()
+        self._events.clear()
         self._frames.clear()
         self._dirty.clear()
 
@@ -249,7 +261,7 @@ class Ledger:
 
         Raises LedgerError.
         """
-        self._db.execute(f"PRAGMA busy_timeout = {CLOSE_BUSY_MS}")
+        self._db.execute(f"PRAGMA busy_timeout = {PATIENT_BUSY_MS}")
         try:
             self.flush(now_ns)
             self._db.execute(
@@ -301,7 +313,7 @@ class Ledger:
         )
         self._next_row += 1
         row = (known.row, self._session, name, unique_id, started, announced, unix_ns, unix_ns)
-        self._marks.append((_SERIES, row))
+        self._openings.append(row)
         self._series[name] = self._dirty[known.row] = known
         return known
 
@@ -353,9 +365,9 @@ class Ledger:
             duplicates=row["duplicates"],
             stray=row["stray"],
         )
-        if row["runs"] is not None:
+        try:
             count.numbers = NumberSet.of_runs(json.loads(row["runs"]))
-        else:
+        except (TypeError, ValueError):  # too many to be written, or damaged
             query = "SELECT number FROM frames WHERE series = ? AND arrival IN ('next', 'late')"
             for (number,) in self._db.execute(query, (row["id"],)):
                 count.numbers.add(number)

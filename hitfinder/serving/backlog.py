@@ -68,6 +68,17 @@ class Backlog:
         wait_ns = len(self._waiting) * self.cost_ns
         return max(self.bytes / self._max_bytes, wait_ns / self._max_wait_ns)
 
+    @property
+    def fill(self) -> float:
+        """How near it is to refusing a frame, 0 to 1: with few frames that each take long, one
+        more is refused long before `load` is 1.
+        """
+        waiting = len(self._waiting)
+        if not waiting:
+            return 0.0
+        in_time = (waiting + 1) * self.cost_ns / self._max_wait_ns
+        return min(1.0, max(self.bytes / self._max_bytes, in_time))
+
     def _full(self, size: int) -> bool:
         if not self._waiting:
             return False

@@ -69,11 +69,17 @@ class Limit(logging.Filter):
     def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
         super().__init__()
         self._clock = clock
+        # The handler's own lock is taken only after its filters.
+        self._counting = threading.Lock()
         self._since_ns: dict[str, int] = {}
         self._lines: dict[str, int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is written. Handlers call it under their lock."""
+        """Whether the line is written. Any thread that logs calls it."""
+        with self._counting:
+            return self._counted(record)
+
+    def _counted(self, record: logging.LogRecord) -> bool:
         key = f"{record.name} {_event(record) or record.msg}"
         now_ns = self._clock()
         if now_ns - self._since_ns.get(key, now_ns - INTERVAL_NS) >= INTERVAL_NS:
@@ -99,7 +105,8 @@ class JsonLines(logging.Formatter):
         }
         if (event := _event(record)) is not None:
             line["event"] = event
-        line["text"] = record.getMessage()
+        # A path that is not UTF-8 holds what no JSON can.
+        line["text"] = record.getMessage().encode(errors="backslashreplace").decode()
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         # A field never hides what every line has.
@@ -140,12 +147,14 @@ class Lines(logging.Handler):
 
     def _write(self) -> None:
         while not (self._ends and self._waiting.empty()):
-            if (line := self._waiting.get()) is None:
-                return
-            self._put(line)
-            if self._left_out and self._waiting.empty():
+            line = self._waiting.get()
+            if line is not None:
+                self._put(line)
+            if self._left_out and (line is None or self._waiting.empty()):
                 left_out, self._left_out = self._left_out, 0
                 self._put(self.format(_record_of_left_out(left_out)))
+            if line is None:
+                return
 
     def _put(self, line: str) -> None:
         # Not through sys.stderr: its lock, held by a write that hangs, would hang the exit, too.

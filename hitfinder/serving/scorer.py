@@ -23,6 +23,11 @@ from hitfinder.serving.reports import Reports
 MAX_REGION_PIXELS = 2**26
 """Four times the largest detectors' 16M: a header that claims more must not cost its memory."""
 
+AGAIN_NS = 60_000_000_000
+"""After this long, frames of a shape that could not be planned for are tried again: a GPU whose
+memory was full for a moment must not cost the judgements of all a sender's frames, and a sender
+without series starts gives no other occasion."""
+
 
 class Model(Protocol):
     """Scores frames."""
@@ -72,6 +77,7 @@ class Scorer:
         self.payload_shape: tuple[int, ...] | None = None
         """Of the frames that can be read now; None before the first."""
         self._hopeless_shape: tuple[int, ...] | None = None
+        self._hopeless_until_ns = 0
         self._broken = False
 
     def begin(self, detector: Detector) -> None:
@@ -96,14 +102,15 @@ class Scorer:
         """Whether frames of this shape can be read; plans for it if it is new."""
         if payload_shape == self.payload_shape:
             return True
-        if payload_shape == self._hopeless_shape:
+        if payload_shape == self._hopeless_shape and self._clock() < self._hopeless_until_ns:
             return False
         try:
             self.prepare(payload_shape)
         except (HitfinderError, MemoryError) as error:
-            self._hopeless_shape = payload_shape
+            now_ns = self._clock()
+            self._hopeless_shape, self._hopeless_until_ns = payload_shape, now_ns + AGAIN_NS
             text = f"frames of shape {payload_shape} go on {self._fate}: {error!s:.500}"
-            self._log.warning("plan", text, self._clock())
+            self._log.warning("plan", text, now_ns)
             return False
         return True
 

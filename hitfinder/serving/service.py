@@ -70,24 +70,40 @@ class Service:
         # that the signal interrupts.
         self._stop_asked = False
         self._ready = False
+        self._warming: threading.Thread | None = None
         self.is_recorded = True
         """False when the drain or the ledger's closing failed: the ledger may lack rows."""
 
-    def start(self) -> None:
-        """Open sockets and ledger, warm the model, let frames in. Raises BrokenWorldError."""
+    def start(self) -> bool:
+        """Open sockets and ledger, warm the model, let frames in. Raises BrokenWorldError.
+
+        False when a stop was asked for before any frame was let in: everything is closed then.
+        """
         parts = self._parts
         crash = parts.ledger.open(parts.clock())
         try:
-            self._open(crash)
+            is_running = self._open(crash)
         except HitfinderError as error:
             # A start that failed is no crash.
-            for report in parts.reports.collect():
-                parts.ledger.event(*report)
-            parts.ledger.event("start failed", str(error), parts.clock())
-            parts.ledger.abandon(parts.clock())
+            self._abandon("start failed", str(error))
             raise
+        if not is_running:
+            self._abandon("start stopped", "told to stop before it was ready")
+            for output in parts.outputs:
+                output.close(0)
+            parts.close_sockets()
+            if self._http is not None:
+                self._http.close()
+        return is_running
 
-    def _open(self, crash: Crash | None) -> None:
+    def _abandon(self, kind: str, text: str) -> None:
+        parts = self._parts
+        for report in parts.reports.collect():
+            parts.ledger.event(*report)
+        parts.ledger.event(kind, text, parts.clock())
+        parts.ledger.abandon(parts.clock())
+
+    def _open(self, crash: Crash | None) -> bool:
         parts = self._parts
         if crash is not None:
             open_series = ", ".join(crash.open_series) or "none"
@@ -106,12 +122,34 @@ class Service:
             output.open()
         if parts.hot_pixels is not None:
             parts.hot_pixels.load()
-        parts.warm()
+        if not self._warm():
+            return False
         parts.source.open()
         parts.pipeline.start()
         self._ready = True
         parts.metrics.ready.set(1)
         self._logger.info("ready", extra=told("ready"))
+        return True
+
+    def _warm(self) -> bool:
+        """In a thread of its own: first runs may take minutes, or hang, and this thread hears of
+        no stop while it is in C. False when one was asked for meanwhile.
+        """
+        failures: list[Exception] = []
+
+        def warm() -> None:
+            try:
+                self._parts.warm()
+            except Exception as error:  # noqa: BLE001  raised again below
+                failures.append(error)
+
+        self._warming = threading.Thread(target=warm, name="warm", daemon=True)
+        self._warming.start()
+        while self._warming.is_alive() and not self._stop_asked:
+            self._warming.join(0.1)
+        if failures:
+            raise failures[0]
+        return not self._stop_asked
 
     def request_stop(self) -> None:
         """Ask for the end; safe in a signal handler."""
@@ -162,7 +200,8 @@ class Service:
     @property
     def hangs(self) -> bool:
         """Whether a thread did not come back from its model, after a stop."""
-        return self._parts.pipeline.hangs
+        is_warming = self._warming is not None and self._warming.is_alive()
+        return is_warming or self._parts.pipeline.hangs
 
     def unhealthy(self) -> list[str]:
         """For /healthz."""

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hitfinder.errors import LedgerError
 from hitfinder.frame import SeriesStarted
 from hitfinder.ledger.report import COLUMNS, export_csv, read_frames, read_report
 from hitfinder.ledger.schema import FORMAT, MIGRATIONS
-from hitfinder.ledger.store import Ledger
+from hitfinder.ledger.store import BUSY_MS, Ledger
 from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
 
 OPEN: list[Ledger] = []
@@ -273,6 +274,65 @@ def test_a_disk_that_refuses_writes_loses_nothing(path: Path) -> None:
     ledger.flush(2)
     ledger.close(3)
     assert len(list(read_frames(path))) == 2
+
+
+def test_a_file_that_is_locked_for_a_moment_is_opened_and_migrated(path: Path) -> None:
+    format_1(path)
+    blocker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    blocker.execute("PRAGMA journal_mode = WAL")  # as every service sets it
+    blocker.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, blocker.execute, ("ROLLBACK",))
+    release.start()
+    ledger = make(path)
+    assert ledger.open(0) is not None
+    release.join()
+    # Once frames flow, they wait for nobody's lock.
+    assert ledger._db.execute("PRAGMA busy_timeout").fetchone()[0] == BUSY_MS
+    blocker.close()
+    ledger.close(1)
+
+
+def test_events_that_a_locked_file_does_not_take_are_bounded(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hitfinder.ledger.store.MAX_WAITING_EVENTS", 3)
+    ledger = make(path)
+    ledger.open(0)
+    ledger.series_started(SeriesStarted(series="7"), 0)
+    for number in range(5):
+        ledger.event("kept disconnected", f"receivers now: {number}", number)
+    ledger.frame(kept("7", 0))
+    ledger.close(1)
+    report = read_report(path)
+    assert [event.text[-1] for event in report.events] == ["2", "3", "4"]
+    assert report.series[0].balances
+
+
+def test_an_event_with_a_path_that_is_not_utf8_costs_no_row(path: Path) -> None:
+    ledger = make(path)
+    ledger.open(0)
+    ledger.event("hot pixels not saved", "cannot write /data/m\udce4tning", 0)
+    ledger.frame(kept("7", 0))
+    ledger.close(1)
+    assert read_report(path).events[0].text == "cannot write /data/m\\udce4tning"
+    assert len(list(read_frames(path))) == 1
+
+
+@pytest.mark.parametrize("damage", ["[[0, 2", "5", "[[0]]", '[["a", "b"]]'])
+def test_a_series_whose_runs_are_damaged_goes_on_from_its_frames(path: Path, damage: str) -> None:
+    first = make(path)
+    first.open(0)
+    first.series_started(SeriesStarted(series="7"), 0)
+    for number in (0, 1):
+        first.frame(kept("7", number))
+    first.flush(1)
+    first._db.execute("UPDATE series SET runs = ?", (damage,))
+    second = make(path)
+    second.open(2)
+    second.frame(kept("7", 3))
+    second.close(3)
+    (series,) = read_report(path).series
+    assert (series.received, series.lost, series.balances) == (3, 1, True)
 
 
 def test_a_ledger_in_use_is_refused(path: Path) -> None:

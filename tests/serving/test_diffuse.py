@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitfinder.cascade import PolicySettings, outcome_of_hit
-from hitfinder.errors import ConfigError
+from hitfinder.errors import ConfigError, HitfinderError
 from hitfinder.frame import Detector, Frame, SeriesStarted, array_payload
 from hitfinder.ledger.report import read_frames, read_report
 from hitfinder.serving.diffuse import YIELD_AT
+from hitfinder.serving.scorer import AGAIN_NS
 from hitfinder.testing.fakes import FakeReader
 from hitfinder.verdict import Diffuse, Outcome, Reason
 from tests.serving.bench import DEADLINE_MS, DIFFUSE_MS, MISS, OPEN, Bench, end, frame, hit, start
@@ -288,6 +289,25 @@ def test_frames_that_no_second_region_fits_are_hits_all_the_same(tmp_path: Path)
     bench.run()
     assert outcomes(bench) == [Outcome.KEPT] * 2
     assert findings(bench) == [Reason.DECODE] * 2
+
+
+def test_a_second_step_that_could_not_get_ready_tries_again(bench: Bench) -> None:
+    """A GPU whose memory is full for a moment; no series starts, as with array-1.0."""
+
+    def full(shapes: list[tuple[int, int, int]]) -> None:
+        raise HitfinderError("out of memory")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.diffuse_model, "warm", full)
+        bench.feed(hit(0, 80), hit(1, 80))
+        bench.run()
+    bench.feed(hit(2, 80))
+    bench.run()
+    bench.clock.now_ns += AGAIN_NS
+    bench.feed(hit(3, 80))
+    bench.run()
+    assert findings(bench) == [*[Reason.DECODE] * 3, Diffuse.YES]
+    assert outcomes(bench) == [Outcome.KEPT] * 4
 
 
 def test_a_series_tells_both_steps_its_detector_in_order(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,51 @@ def test_what_may_come_with_every_frame_is_told_once_a_minute(
         "frame 1000 (999 more like it since the last such line)",
     ]
     assert [line["left_out"] for line in taken.lines] == [0, 999]
+
+
+def test_two_threads_may_tell_one_event_at_once() -> None:
+    """The second must not find the event's count half made: it would die of that."""
+    passed: list[bool] = []
+    others: list[threading.Thread] = []
+
+    def tell() -> None:
+        record = logging.makeLogRecord({"name": "hitfinder", **told("output stalled")})
+        passed.append(limit.filter(record))
+
+    class Yielding(dict[str, int]):
+        def __setitem__(self, key: str, value: int) -> None:
+            super().__setitem__(key, value)
+            if not others:
+                others.append(threading.Thread(target=tell))
+                others[0].start()
+                # Whoever waits for a lock has not died, and comes after us.
+                others[0].join(0.2)
+
+    limit = Limit(lambda: 0)
+    limit._since_ns = Yielding()
+    tell()
+    others[0].join()
+    assert passed == [True, True]
+    assert list(limit._lines.values()) == [2]
+
+
+def test_a_path_that_is_not_utf8_is_told(taken: Taken, logger: logging.Logger) -> None:
+    logger.warning("cannot write %s", "/data/m\udce4tning")
+    assert taken.lines[0]["text"] == "cannot write /data/m\\udce4tning"
+
+
+def test_a_stop_tells_what_was_left_out() -> None:
+    reader, writer = os.pipe()
+    lines = Lines(writer)
+    lines.emit(logging.makeLogRecord({"msg": "told"}))
+    until_taken = os.read(reader, 100)
+    assert until_taken == b"told\n"
+    # As after a burst that ended before the log took lines again.
+    lines._left_out = 3
+    lines.close()
+    os.close(writer)
+    with os.fdopen(reader) as told_lines:
+        assert told_lines.read() == "3 lines left out: the log took none\n"
 
 
 def test_nobody_waits_for_a_log_that_takes_nothing() -> None:

@@ -92,11 +92,16 @@ def test_the_line_tells_how_full_it_is() -> None:
 
 def test_the_judges_queue_tells_the_nearer_of_its_bounds() -> None:
     backlog = Backlog(max_bytes=1000, max_wait_ns=100)
-    backlog.cost_ns = 50
-    assert backlog.load == 0.0
+    backlog.cost_ns = 10
+    assert backlog.fill == 0.0
     message = frame(0)
     assert backlog.put(passage_of(message))
     in_bytes = sum(len(part) for part in message.parts) / 1000
-    assert in_bytes < backlog.load == pytest.approx(0.5)
+    # One waits and one more would: 20 of 100 ns are more than an eighth of the bytes.
+    assert in_bytes < backlog.fill == pytest.approx(0.2)
     backlog.cost_ns = 1
-    assert backlog.load == pytest.approx(in_bytes)
+    assert backlog.fill == pytest.approx(in_bytes)
+    # One frame takes more than half of the time: the next is refused, and the queue is full.
+    backlog.cost_ns = 60
+    assert backlog.fill == 1.0
+    assert not backlog.put(passage_of(frame(1)))

@@ -168,3 +168,18 @@ sys.exit(demo.run(seconds=2, rate_hz=20, json_path=Path({str(target)!r})))
     assert summary["kept"] > 0
     found = [summary[name] for name in ("diffuse", "not_diffuse", "diffuse_unjudged")]
     assert sum(found) == summary["kept"]
+
+
+def test_a_stop_does_not_wait_for_a_model_that_warms(tmp_path: Path) -> None:
+    """A hundred convolutions of 4M pixels, four times: many seconds."""
+    second_model(tmp_path, repeats=100)
+    settings = f"[detector]\nshape = [2000, 2000]\n{PATIENT_STEP}"
+    with bench(tmp_path, more=settings) as made:
+        made.start(wait=False)
+        until(lambda: made.page("/readyz")[0] == 503, "it starts")
+        ended = made.stop()
+    assert ended.code == 0, ended.text
+    assert "no frame was taken" in ended.text
+    report = made.report()
+    assert report.sessions[0].ended_unix_ns is not None
+    assert [event.kind for event in report.events] == ["start stopped"]
