@@ -10,6 +10,7 @@ import pytest
 from hitfinder.monitor.raster import Raster
 from hitfinder.monitor.web import Server
 from hitfinder.verdict import Outcome
+from hitfinder.wire.verdicts import encode
 from tests.monitor.said import verdict
 from tests.monitor.test_watch import Bench
 from tests.system.harness import until
@@ -19,6 +20,8 @@ playwright = pytest.importorskip(
 )
 pytestmark = pytest.mark.system
 
+TOKEN = "a token of enough characters"
+HOSTILE = "<img src=x onerror=alert(1)>/?a=%41#\"'&amp;"
 SIZES = [(320, 640), (700, 900), (1000, 800), (1440, 1000)]
 
 
@@ -71,9 +74,10 @@ def slow() -> Slow:
     return Slow()
 
 
-@pytest.fixture
-def tab(browser: Any, slow: Slow) -> Iterator[Any]:
-    server = Server(slow, host="127.0.0.1", port=0, token=None)
+@pytest.fixture(params=[None])
+def tab(browser: Any, slow: Slow, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A tab before a server, which asks for a token if the test is run with one."""
+    server = Server(slow, host="127.0.0.1", port=0, token=request.param)
     server.open()
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -168,3 +172,31 @@ def test_nothing_reaches_beyond_a_narrow_window(
     tab.goto("/")
     until(lambda: shown(tab) == f"5/{10**9}", "a frame")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("tab", [TOKEN], indirect=True)
+def test_a_frames_link_leads_there_through_the_login(slow: Slow, tab: Any) -> None:
+    slow.take(1)
+    tab.goto("/frame/5/1")
+    tab.fill("input", "not this one, nor any other")
+    tab.click("button")
+    until(lambda: "not the token" in tab.content(), "a wrong token is refused")
+    tab.fill("input", TOKEN)
+    tab.click("button")
+    until(lambda: shown(tab) == "5/1", "the frame")
+    assert tab.url.endswith("/frame/5/1")
+    assert TOKEN not in str(tab.context.cookies())
+
+
+def test_a_series_may_have_any_name(slow: Slow, tab: Any) -> None:
+    (_, *parts) = slow.bench.sample(3)
+    named = encode(verdict(1, Outcome.KEPT, frame=3, series=HOSTILE))
+    slow.bench.watch._see((named, *parts), slow.bench.clock())
+    tab.goto("/")
+    until(lambda: shown(tab) == f"{HOSTILE}/3", "a series with markup in its name")
+    assert HOSTILE in tab.text_content("#frame-words")
+    assert tab.locator("#frames script, #frame-words img").count() == 0
+    tab.click("#frames a")
+    until(lambda: "/frame/" in tab.url, "its address")
+    tab.reload()
+    until(lambda: shown(tab) == f"{HOSTILE}/3", "the same frame")

@@ -286,6 +286,7 @@ function showFrames(told) {
     link.dataset.frame = verdict.frame;
     link.className = verdict.outcome + (shown ? "" : " blank");
     link.title = `${verdict.outcome}, series ${verdict.series}, frame ${verdict.frame}`;
+    link.setAttribute("aria-label", `${link.title}, score ${text.score(verdict.score)}${shown ? "" : ", no image"}`);
     mark.setAttribute("aria-hidden", "true");
     name.textContent = verdict.frame;
     score.textContent = text.score(verdict.score);
