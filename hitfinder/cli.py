@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hitfinder import __version__
-from hitfinder.errors import HitfinderError
+from hitfinder.errors import ConfigError, HitfinderError
 
 TRAIN_EXTRA = frozenset({"torch", "onnx", "scipy", "matplotlib"})
 """What only making and measuring models needs, and a service can do without."""
@@ -266,9 +266,20 @@ def simulate(
 
 @app.command(epilog="Example: hitfinder train hit --out models/hit")
 def train(
-    task: Annotated[str, typer.Argument(help="What the model is to tell: hit.")],
+    task: Annotated[str, typer.Argument(help="What the model is to tell: hit or diffuse.")],
     out: Annotated[Path, typer.Option(help="Folder for the artifact; must be new.")],
-    network: Annotated[str, typer.Option(help="hit, or li2018 to reproduce the paper.")] = "hit",
+    network: Annotated[
+        str, typer.Option(help="For hit: hit, or li2018 to reproduce the paper.")
+    ] = "hit",
+    method: Annotated[
+        str | None, typer.Option(help="For diffuse: compact, or vgg16. Left out: compact.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="For vgg16: torchvision's vgg16-397923af.pth.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="For vgg16: fp32, fp16 or int8. Left out: fp32.")
+    ] = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(help="A labelled file or folder; again for more. Left out: simulated."),
@@ -279,24 +290,64 @@ def train(
     ] = None,
     region: Region = "center",
     runs: Annotated[
-        int | None, typer.Option(help="Simulated runs to train on; left out, 700.")
+        int | None,
+        typer.Option(help="Simulated runs to train on; left out, 1000, for diffuse 252."),
     ] = None,
-    shots: Annotated[
-        int | None, typer.Option(help="Frames of each; left out, 40, for li2018 1500.")
-    ] = None,
+    shots: Annotated[int | None, typer.Option(help="Frames of each; left out, enough.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 1,
     epochs: Annotated[
         int | None, typer.Option(help="Times through the data; left out, enough.")
     ] = None,
     sensitivity: Annotated[
-        float, typer.Option(help="Share of strong hits that the threshold must keep.")
+        float, typer.Option(help="For hit: share of strong hits that the threshold must keep.")
     ] = 0.92,
+    specificity: Annotated[
+        float | None,
+        typer.Option(
+            help="For diffuse: share of other hits that must lie below the threshold. Left out: "
+            "0.99."
+        ),
+    ] = None,
     confidence: Annotated[float, typer.Option(help="With this confidence.")] = 0.95,
     processes: Annotated[
         int | None, typer.Option(help="Simulated runs made at once; left out, one a core.")
     ] = None,
 ) -> None:
     """Train a model, choose its threshold, measure it, and write card and graph."""
+    others: dict[str, dict[str, object]] = {
+        "hit": {
+            "--method": method,
+            "--weights": weights,
+            "--precision": precision,
+            "--specificity": specificity,
+        },
+        "diffuse": {
+            "--network": None if network == "hit" else network,
+            "--from": start,
+            "--region": None if region == "center" else region,
+        },
+    }
+    for option, value in others.get(task, {}).items():
+        if value is not None:
+            raise ConfigError(f"{option} {value}: not for train {task}; leave it out")
+    if task == "diffuse":
+        from hitfinder.commands import train_diffuse
+
+        asked = train_diffuse.Options(
+            method=method or "compact",
+            data=data or (),
+            labels=labels,
+            weights=weights,
+            precision=precision or "fp32",
+            runs=runs,
+            shots=shots,
+            seed=seed,
+            epochs=epochs,
+            specificity=train_diffuse.SPECIFICITY if specificity is None else specificity,
+            confidence=confidence,
+            processes=processes,
+        )
+        raise typer.Exit(train_diffuse.run(out, asked))
     from hitfinder.commands.train import Options, run
 
     options = Options(
@@ -320,17 +371,38 @@ def train(
 @app.command(epilog="Example: hitfinder evaluate runs --model hit --out report")
 def evaluate(
     files: Files,
-    model: Annotated[str, typer.Option(help="Artifact folder or shipped name.")],
+    model: Annotated[
+        list[str], typer.Option(help="Artifact folder or shipped name; diffuse ones several times.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the report and its pictures.")],
     labels: Annotated[Path | None, typer.Option(help="CSV with labels for the data.")] = None,
     region: Region = "center",
     threshold: Annotated[float | None, typer.Option(help="In place of the card's.")] = None,
+    learn: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="For diffuse models: labelled files that methods without a model learn from; "
+            "these then stand beside them."
+        ),
+    ] = None,
 ) -> None:
     """Measure a model on labelled files, run by run: tables, intervals, pictures."""
+    from hitfinder.inference.model_card import find_artifact, load_card
+
+    if load_card(find_artifact(model[0], Path.cwd())).task == "diffuse":
+        from hitfinder.commands import evaluate_diffuse
+
+        raise typer.Exit(
+            evaluate_diffuse.run(
+                files, models=model, out=out, labels=labels, learn=learn or (), threshold=threshold
+            )
+        )
     from hitfinder.commands.evaluate import run
 
+    if len(model) > 1 or learn:
+        raise ConfigError("several --model, and --learn, are for diffuse models")
     raise typer.Exit(
-        run(files, model=model, out=out, labels=labels, region=region, threshold=threshold)
+        run(files, model=model[0], out=out, labels=labels, region=region, threshold=threshold)
     )
 
 

@@ -61,7 +61,7 @@ def run(
     check_region(region)
     if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise ConfigError(f"--threshold {threshold:g}: a score lies between 0 and 1")
-    _make_folder(out)
+    make_folder(out)
     artifact = find_artifact(model, Path.cwd())
     session = OnnxModel.load(artifact)
     if session.card.task != "hit":
@@ -99,7 +99,8 @@ def run(
     return 1 if report.problems else 0
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
+    """Raises ConfigError unless it can be made and written to."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

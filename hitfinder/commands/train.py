@@ -40,7 +40,7 @@ EPOCHS = {"hit": 14, "li2018": 8}
 FILE_EPOCHS = 30
 """Files hold fewer frames than a simulation; so many times through them."""
 
-RUNS = 700
+RUNS = 1000
 """Random runs to train on: conditions matter more than frames of each."""
 
 CALIBRATED_ON = 5
@@ -85,7 +85,7 @@ def run(target: Path, options: Options) -> int:
     """
     target = target.absolute()
     _check(options)
-    _check_folder(target)
+    check_folder(target)
     start = None if options.start is None else find_artifact(options.start, Path.cwd())
     promise = Promise(sensitivity=options.sensitivity, confidence=options.confidence)
     material: Material
@@ -107,7 +107,7 @@ def run(target: Path, options: Options) -> int:
                 bars["epochs"] = progress.add_task("training", total=epochs)
 
         def told(epoch: Epoch) -> None:
-            progress.update(bars["epochs"], completed=epoch.epoch, description=_losses(epoch))
+            progress.update(bars["epochs"], completed=epoch.epoch, description=losses(epoch))
 
         if options.network == "li2018":
             card = train_li2018(
@@ -131,14 +131,14 @@ def run(target: Path, options: Options) -> int:
                 done=done,
                 told=told,
             )
-    _print(card, target)
+    print_card(card, target)
     return 0
 
 
 def _check(options: Options) -> None:
     """Raises ConfigError for options that are wrong or contradict each other."""
     for name, value, known in (
-        ("train", options.task, ("hit",)),
+        ("train", options.task, ("hit", "diffuse")),
         ("--network", options.network, NETWORKS),
         ("--region", options.region, tuple(REGIONS)),
     ):
@@ -169,7 +169,7 @@ def _check(options: Options) -> None:
         raise ConfigError(f"--runs: li2018 trains on the runs {', '.join(LI_RUNS)}; leave it out")
 
 
-def _check_folder(target: Path) -> None:
+def check_folder(target: Path) -> None:
     """Raises ConfigError unless a new folder can be made there: training takes long."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"--out {target}: is there already; name a new folder, or remove it")
@@ -178,11 +178,16 @@ def _check_folder(target: Path) -> None:
         raise ConfigError(f"--out {target}: cannot write in {above}; name another place")
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def _simulated(options: Options) -> Simulated:
     tests: list[Draw] = [partial(central, each) for each in (*PAPER_RUNS, *EXPERIMENTS)]
     shots = options.shots or SHOTS[options.network]
     test_shots = min(TEST_SHOTS, TESTED_FOR * shots)
-    processes = options.processes or len(os.sched_getaffinity(0))
+    processes = options.processes or cores()
     if options.network == "li2018":
         known = [partial(central, each) for each in PAPER_RUNS if each.name in LI_RUNS]
         return Simulated(
@@ -242,13 +247,15 @@ def _files(options: Options, promise: Promise) -> Files:
     )
 
 
-def _losses(epoch: Epoch) -> str:
+def losses(epoch: Epoch) -> str:
+    """How training goes, in words."""
     held_out = epoch.validation_loss
     beside = "" if held_out is None else f", {held_out:.3f} on held-out runs"
     return f"training, loss {epoch.loss:.3f}{beside}"
 
 
-def _print(card: ModelCard, target: Path) -> None:
+def print_card(card: ModelCard, target: Path) -> None:
+    """A card's measures, threshold and promise."""
     table = Table(box=None)
     for name in ("run", "hits", "misses", "sensitivity", "specificity", "area under curve"):
         table.add_column(name, justify="left" if name == "run" else "right")

@@ -4,7 +4,7 @@ A `Series` is cheap to hold: its frames are references. Nothing here knows a fil
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -43,6 +43,14 @@ class Label:
     tier: Tier | None = None
     artefacts: tuple[str, ...] = ()
     diffuse: bool | None = None
+
+
+def as_diffuse(label: Label) -> Label:
+    """The label as an answer to the other question: a hit where diffuse, a miss where not, and
+    ambiguous where nobody said. What reads hits and misses then reads diffuse and other hits.
+    """
+    answers: dict[bool | None, Truth] = {True: "hit", False: "miss", None: "ambiguous"}
+    return replace(label, truth=answers[label.diffuse], tier=None)
 
 
 class Load(Protocol):
@@ -101,6 +109,15 @@ class DataFile:
     dtype: np.dtype[Any]
     frames: tuple[FrameRef, ...]
     detector: Callable[[], Detector]
+
+
+def about_diffuse(series: Series) -> Series:
+    """The same frames, each label `as_diffuse`."""
+    frames = tuple(
+        frame if frame.label is None else replace(frame, label=as_diffuse(frame.label))
+        for frame in series.frames
+    )
+    return replace(series, frames=frames)
 
 
 def check_given_once(series: Sequence[Series]) -> None:

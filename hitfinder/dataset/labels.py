@@ -4,11 +4,12 @@
     run12.h5,0,hit,strong,
     run12.h5,1,miss,,salt cosmic
 
-The first line names the columns, in any order; `tier` and `artefacts` may be missing, other
-columns are ignored. `frame` counts within its file from 0. `label` is hit, miss or ambiguous, or
-as in HDF5 1, 0 or -1; a row without one says nothing. `file` is the path as it was given to the
-program, or relative to the CSV's folder, or, for data that has moved, a name that only one data
-file has. Upper case counts as lower case; columns may be separated by semicolons or tabs too.
+The first line names the columns, in any order; `tier`, `artefacts` and `diffuse` may be missing,
+other columns are ignored. `diffuse` is yes or no (or 1 or 0), empty where nobody said. `frame`
+counts within its file from 0. `label` is hit, miss or ambiguous, or as in HDF5 1, 0 or -1; a row
+without one says nothing. `file` is the path as it was given to the program, or relative to the
+CSV's folder, or, for data that has moved, a name that only one data file has. Upper case counts as
+lower case; columns may be separated by semicolons or tabs too.
 
 Whoever disagrees with the data is refused rather than half used: labels that slipped by a frame
 or a file train a model that looks nearly right. This module does not open data files.
@@ -35,13 +36,14 @@ from hitfinder.dataset.frames import (
 from hitfinder.dataset.location import read_bytes
 from hitfinder.errors import DataFileError
 
-COLUMNS = ("file", "frame", "label", "tier", "artefacts")
+COLUMNS = ("file", "frame", "label", "tier", "artefacts", "diffuse")
 NEEDED_COLUMNS = COLUMNS[:3]
 
 _TRUTHS: dict[str, Truth] = {name: name for name in TRUTH_CODES} | {
     str(code): name for name, code in TRUTH_CODES.items()
 }
 _TIERS: dict[str, Tier] = {name: name for name in get_args(Tier)}
+_DIFFUSE = {"yes": True, "1": True, "no": False, "0": False, "": None}
 _SEPARATORS = ",;\t"
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _BETWEEN_WORDS = re.compile(r"[\s;,]+")
@@ -65,18 +67,22 @@ def read_labels(path: Path) -> list[LabelRow]:
 
 
 def write_labels(path: Path, rows: Iterable[LabelRow]) -> None:
-    """Write all columns and the rows in the order given. The file appears under its name when it
-    is complete. Raises DataFileError when it cannot be written.
+    """Write the rows in the order given, `diffuse` only where a label says it. The file appears
+    under its name when it is complete. Raises DataFileError when it cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
+    rows = list(rows)
+    columns = COLUMNS if any(row.label.diffuse is not None for row in rows) else COLUMNS[:-1]
+    names = {said: name for name, said in _DIFFUSE.items() if not name.isdecimal()}
     try:
         with partial.open("w", encoding="utf-8", newline="") as file:
             out = csv.writer(file, lineterminator="\n")
-            out.writerow(COLUMNS)
+            out.writerow(columns)
             for row in rows:
                 label = row.label
-                cells = (label.truth, label.tier or "", " ".join(label.artefacts))
-                out.writerow((row.file, row.frame, *cells))
+                words = " ".join(label.artefacts), names[label.diffuse]
+                cells = (row.file, row.frame, label.truth, label.tier or "", *words)
+                out.writerow(cells[: len(columns)])
         partial.replace(path)
     except OSError as error:
         raise DataFileError(
@@ -236,26 +242,27 @@ def _row(
 
 
 def _label(where: str, words: Sequence[str]) -> Label | None:
-    truth, tier, artefacts = words
+    truth, tier, artefacts, diffuse = words
     if not truth:
         return None
     try:
-        return _known_label(truth.lower(), tier.lower(), artefacts)
+        return _known_label(truth.lower(), tier.lower(), artefacts, diffuse.lower())
     except KeyError as error:
         raise DataFileError(
             f"{where}: {error} is unknown; a label is one of {', '.join(_TRUTHS)}, a tier "
-            f"{' or '.join(_TIERS)}"
+            f"{' or '.join(_TIERS)}, diffuse yes or no"
         ) from error
     except ValueError as error:
         raise DataFileError(f"{where}: {error}") from error
 
 
 @lru_cache(maxsize=1000)  # a run's labels are few, and equal ones need one object
-def _known_label(truth: str, tier: str, artefacts: str) -> Label:
+def _known_label(truth: str, tier: str, artefacts: str, diffuse: str) -> Label:
     if tier and _TRUTHS[truth] != "hit":
         raise ValueError(f"a {truth} has no tier, got '{tier}'; clear it or correct the label")
     return Label(
         truth=_TRUTHS[truth],
         tier=_TIERS[tier] if tier else None,
         artefacts=tuple(word for word in _BETWEEN_WORDS.split(artefacts) if word),
+        diffuse=_DIFFUSE[diffuse],
     )

@@ -74,6 +74,44 @@ def calibrate(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restraint:
+    """With `confidence`, at least the share `specificity` of new misses scores below `threshold`.
+    `n_misses` were calibrated on, of which `n_allowed_above` may lie at or above it.
+    """
+
+    threshold: float
+    specificity: float
+    confidence: float
+    n_misses: int
+    n_allowed_above: int
+
+    def told(self, misses: str) -> str:
+        """The promise in words, for a card; `misses` is what the frames are called."""
+        return (
+            f"specificity at least {self.specificity:g} with {self.confidence:.0%} confidence on "
+            f"frames like the {self.n_misses} {misses} calibrated on, of which "
+            f"{self.n_allowed_above} may lie above it (distribution-free tolerance limit, Wilks "
+            "1941)"
+        )
+
+
+def restrain(
+    miss_scores: NDArray[np.floating], *, specificity: float, confidence: float = 0.95
+) -> Restraint:
+    """The lowest threshold with the promise, from the scores (n,) in [0, 1] of n misses: as
+    `calibrate`, upside down. Raises as that does.
+    """
+    found = calibrate(1 - miss_scores, sensitivity=specificity, confidence=confidence)
+    return Restraint(
+        threshold=1 - found.threshold,
+        specificity=specificity,
+        confidence=confidence,
+        n_misses=found.n_hits,
+        n_allowed_above=found.n_allowed_below,
+    )
+
+
 def allowed_below(n_hits: int, *, sensitivity: float, confidence: float) -> int | None:
     """How many of `n_hits` may lie below the threshold; None where none may and even that is no
     promise. Raises ValueError for shares outside 0 to 1.

@@ -1,13 +1,30 @@
-"""Pictures of diffusion maps, as PNG files. What this file does not know: how a map was made."""
+"""Pictures of diffusion maps and of frames judged wrong, as PNG files. What this file does not
+know: how a map was made.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hitfinder.evaluation.plots import BLUE, DPI, ORANGE
+from hitfinder.dataset.frames import Series, Truth
+from hitfinder.evaluation.frame_plots import SHOWN, extremes, stretched
+from hitfinder.evaluation.plots import BLUE, DPI, LONGEST, ORANGE
+from hitfinder.evaluation.scores import RunScores, read_region
+from hitfinder.images.region import RegionSettings, plan_region
+from hitfinder.inference.onnx_model import OnnxModel
+
+WHOLE = RegionSettings(kind="whole")
+
+NOISES = 4.0
+"""Heights of a relief, in units of its noise, that are drawn black."""
+
+WORST: tuple[tuple[Truth, bool, str], ...] = (
+    ("hit", True, "Diffuse, with the lowest scores"),
+    ("miss", False, "Others, with the highest scores"),
+)
 
 
 def plot_embedding(
@@ -41,3 +58,36 @@ def _apart(points: NDArray[np.float64], is_diffuse: NDArray[np.bool_]) -> NDArra
     spread = np.subtract(*np.percentile(points, [75, 25], axis=0))
     apart: NDArray[np.float64] = abs(between) / np.maximum(spread, 1e-30)
     return apart
+
+
+def plot_worst_diffuse(
+    path: Path, runs: Sequence[RunScores], series: Sequence[Series], model: OnnxModel
+) -> None:
+    """The diffuse frames with the lowest scores and the others with the highest, `SHOWN` of each,
+    and below each what the model saw of it, its output `relief`, where it has one.
+
+    `series` are those that `runs` were scored from, their labels `as_diffuse`.
+    Raises ConfigError and ModelRunError.
+    """
+    figure = Figure(figsize=(2.6 * SHOWN, 11.5), layout="constrained")
+    parts = figure.subfigures(2, 1, squeeze=False).flat
+    for part, (truth, lowest, title) in zip(parts, WORST, strict=True):
+        part.supylabel(title, fontsize=11)
+        panels = part.subplots(2, SHOWN)
+        for axes in panels.flat:
+            axes.set_axis_off()
+        for place, (run, number) in enumerate(extremes(runs, truth, lowest=lowest, n=SHOWN)):
+            one, ref = series[run], series[run].frames[number]
+            reader = plan_region(WHOLE, one.shape, one.detector, None)
+            image = np.empty((1, *reader.shape), np.float32)
+            if read_region(ref, reader, image[0]) is not None:
+                continue
+            score = float(runs[run].scores[number])
+            names = ", ".join(ref.label.artefacts) if ref.label else ""
+            panels[0, place].imshow(stretched(image[0]), cmap="gray_r", vmin=0, vmax=1)
+            title = f"{runs[run].run} #{number}\nscore {score:.4f}\n{names[:LONGEST]}"
+            panels[0, place].set_title(title, fontsize=8)
+            seen = model.outputs(image).get("relief")
+            if seen is not None:
+                panels[1, place].imshow(seen[0], cmap="gray_r", vmin=-NOISES, vmax=NOISES)
+    figure.savefig(path, dpi=DPI)

@@ -24,6 +24,7 @@ from hitfinder.evaluation.calibration import (
     allowed_below,
     calibrate,
     hits_needed,
+    restrain,
 )
 from hitfinder.evaluation.measures import as_measured, evaluate
 from hitfinder.evaluation.scores import RunScores
@@ -53,6 +54,17 @@ class Promise:
     confidence: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restrained:
+    """With `confidence`, at least the share `specificity` of misses, called `misses`, lies below
+    the threshold: where what is sought is rare, what is found must be trusted.
+    """
+
+    specificity: float
+    confidence: float
+    misses: str
+
+
 def check_promise(n_hits: int, promise: Promise) -> None:
     """Raises DataFileError when so many strong hits to calibrate on are too few for it."""
     sensitivity, confidence = promise.sensitivity, promise.confidence
@@ -69,6 +81,18 @@ def check_promise(n_hits: int, promise: Promise) -> None:
     )
 
 
+def check_restrained(n_misses: int, promise: Restrained) -> None:
+    """Raises DataFileError when so many misses to calibrate on are too few for the promise."""
+    share, confidence = promise.specificity, promise.confidence
+    if allowed_below(n_misses, sensitivity=share, confidence=confidence) is None:
+        raise DataFileError(
+            f"{n_misses} {promise.misses} to calibrate on are too few for a specificity of "
+            f"{share:g} with {confidence:.4g} confidence: that takes "
+            f"{hits_needed(sensitivity=share, confidence=confidence)}. Add such frames, of which "
+            "about a fifth is calibrated on, or lower --specificity"
+        )
+
+
 def write_artifact(
     folder: Path,
     graph: ModelProto,
@@ -76,11 +100,11 @@ def write_artifact(
     material: Material,
     curves: Iterable[Epoch],
     *,
-    promise: Promise | None,
+    promise: Promise | Restrained | None,
     done: Callable[[Part, int], None],
 ) -> ModelCard:
     """Write `model.onnx`, `card.json` and `curves.csv`. `draft` is the card without hash and
-    measures. The threshold is the highest that keeps the promise on frames like those of the
+    measures. The threshold is the one that just keeps the promise on frames like those of the
     material's calibration runs, without a promise the draft's; the measures are those of the test
     runs.
 
@@ -99,11 +123,11 @@ def write_artifact(
         score = partial(scores_of, partial_folder)
         if promise is not None:
             calibrated = material.load("calibration", score, partial(done, "calibration"))
-            calibration = _calibrated(calibrated, promise)
+            threshold, told = _threshold(calibrated, promise)
             card = msgspec.structs.replace(
                 card,
-                threshold=calibration.threshold,
-                threshold_from=calibration.told(),
+                threshold=threshold,
+                threshold_from=told,
                 confidence=f"{promise.confidence:.0%}",
             )
         tested = material.load("test", score, partial(done, "test"))
@@ -130,6 +154,17 @@ def scores_of(folder: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
 @lru_cache(maxsize=1)  # a worker process scores many runs with one model
 def _loaded(folder: Path, graph_sha256: str) -> OnnxModel:
     return OnnxModel.load(folder, "cpu")
+
+
+def _threshold(samples: Sequence[Samples], promise: Promise | Restrained) -> tuple[float, str]:
+    """The threshold and, in words, its promise."""
+    if isinstance(promise, Restrained):
+        misses = np.concatenate([each.inputs[each.truths == 0] for each in samples])
+        check_restrained(len(misses), promise)
+        restraint = restrain(misses, specificity=promise.specificity, confidence=promise.confidence)
+        return restraint.threshold, restraint.told(promise.misses)
+    calibration = _calibrated(samples, promise)
+    return calibration.threshold, calibration.told()
 
 
 def _calibrated(samples: Sequence[Samples], promise: Promise) -> Calibration:

@@ -3,11 +3,10 @@
 Each cell learns whether it holds a spot, from the truth of simulated frames or from what a peak
 finder saw in labelled hits; the frame learns whether it is a hit. Ambiguous frames teach the
 cells only. The network's first half learns nothing, so it is run once, and what is trained on is
-its output: 15 000 floats a frame in place of 122 500 pixels.
+its output: 11 000 floats a frame in place of 122 500 pixels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from hitfinder.inference.model_card import ModelCard, read_artifact
 from hitfinder.training.artifact import Epoch, Promise, hashed, write_artifact
 from hitfinder.training.networks.hit import CELL, HitNet, hit_graph
 from hitfinder.training.samples import Material, Part, Samples, check_classes
+from hitfinder.training.threads import one_thread
 
 BATCH = 64
 RATE = 6e-3
@@ -49,10 +49,11 @@ RARE = -4.0
 """First guess of a cell's logit: few hold a spot."""
 
 DESCRIPTION = (
-    "Counts spots in a map of cells of 5 x 5 pixels. A cell's brightest 3 x 3 mean and brightest "
-    "pixel are measured against their surroundings, so gain, offset and unit cancel; a small "
-    "convolutional network tells spots from hot pixels, tracks and rings. score = 1 / (1 + "
-    "exp(-slope (ln(1 + count) - middle)))."
+    f"Counts spots in a map of cells of {CELL} x {CELL} pixels. A cell's brightest 3 x 3 mean and "
+    "brightest pixel are measured against their surroundings, so gain, offset and unit cancel; a "
+    "small convolutional network tells spots from hot pixels, tracks and rings. score = 1 / (1 + "
+    "exp(-slope (ln(1 + count) - middle))), with a middle that rises where spots are fainter or "
+    "brighter on average than a crystal's."
 )
 
 
@@ -95,7 +96,7 @@ def train_hit(
     samples = material.load("training", features_of, partial(done, "training"))
     _check_shapes(samples)
     learned, held_out = _sets(samples)
-    with _one_thread():
+    with one_thread():
         curves = _fit(
             net, learned, held_out, epochs, RATE if start is None else RATE_ON, seed, told
         )
@@ -109,7 +110,8 @@ def train_hit(
         threshold_from="",
         outputs={
             "score": "(N,) probability that the frame shows a crystal's spots",
-            "count": "(N,) number of spots",
+            "count": "(N,) number of spots; where part of the frame is hidden, an estimate for all "
+            "of it",
             "spots": f"(N, rows, cols) probability that a cell of {CELL} x {CELL} pixels holds a "
             "spot; the map may reach beyond the image on the right and below",
         },
@@ -136,22 +138,9 @@ def features_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
     `Reduce`.
     """
     net = _first_half()
-    with _one_thread(), torch.no_grad():
+    with one_thread(), torch.no_grad():
         found = [net(torch.from_numpy(image[np.newaxis])).numpy() for image in images]
     return np.concatenate(found)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The maps are small: a second thread gains little on an idle machine, and costs ten times as
-    much where it waits for a core that others use. And sums come out the same everywhere.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @lru_cache(maxsize=1)
@@ -271,13 +260,15 @@ def _mean_loss(net: HitNet, of: _Set) -> float:
 
 def _loss(net: HitNet, of: _Set, places: Tensor) -> Tensor:
     """Mean over the frames at `places`."""
-    logits = net.map(of.features[places])
+    features = of.features[places]
+    logits = net.map(features)
     targets, truths = of.targets[places], of.truths[places]
     weights = torch.where(targets == 2, BESIDE_WEIGHT, 1.0)
     cells = F.binary_cross_entropy_with_logits(
         logits, (targets == 1).float(), weights, reduction="none"
     ).sum((1, 2))
-    verdicts = net.judge(net.count(logits) * of.areas[places])
+    count, clear = net.count(logits, features)
+    verdicts = net.judge(count * of.areas[places], clear)
     clear = (truths >= 0).float()
     frames = F.binary_cross_entropy_with_logits(
         verdicts, (truths == 1).float(), clear, reduction="none"

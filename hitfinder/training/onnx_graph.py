@@ -39,7 +39,7 @@ class Graph:
             self._tensors.append(numpy_helper.from_array(array, name))
         return self._constants[key]
 
-    def named(self, name: str, weights: Mapping[str, NDArray[np.float32]]) -> str:
+    def named(self, name: str, weights: Mapping[str, NDArray[np.floating[Any]]]) -> str:
         """The weight `name`, stored under it, so that it can be read back from the file."""
         if name not in {tensor.name for tensor in self._tensors}:
             self._tensors.append(numpy_helper.from_array(weights[name], name))

@@ -8,7 +8,7 @@ the pixels. Frames of files go through the same region code as in the live servi
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from typing import Literal, Protocol
@@ -16,16 +16,17 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.dataset.frames import Label, Series
+from hitfinder.dataset.frames import Label, Series, as_diffuse
 from hitfinder.errors import DataFileError
 from hitfinder.evaluation.scores import read_region, run_names
 from hitfinder.evaluation.search import plan_search
 from hitfinder.frame import array_payload
 from hitfinder.images.region import RegionSettings, plan_region
+from hitfinder.inference.model_card import Task
 from hitfinder.peaks.finder import PeakFinder
 from hitfinder.peaks.settings import PeakSettings
 from hitfinder.simulation.run import Run
-from hitfinder.simulation.simulator import Simulator, label
+from hitfinder.simulation.simulator import SimulatedFrame, Simulator, label
 
 Draw = Callable[[], Run]
 """Gives a simulated run; drawing one takes a while, so workers do it."""
@@ -37,6 +38,10 @@ WHOLE = RegionSettings(kind="whole")
 
 SHOTS = 50
 """Frames of one task: some 25 MB of 350 x 350 pixels, a second or so of work."""
+
+STRONG = 0.05
+"""Of the background: weaker diffuse scattering is there, but in the pixels of one frame rarely to
+be told from noise. It is not learned from, and counts apart as weak."""
 
 LEARNED_FROM = 100_000
 """Training takes a run's shots from here on; files that `hitfinder simulate` writes hold those
@@ -99,13 +104,15 @@ class Material(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
     """Material that is made as it is needed: `shots` frames of each run of a part. `processes`
-    make it at once; their number changes nothing of it.
+    make it at once; their number changes nothing of it. For the task "diffuse" the labels are
+    `as_diffuse`.
     """
 
     runs: Mapping[Part, Sequence[Draw]]
     shots: Mapping[Part, int]
     processes: int
     words: str
+    task: Task = "hit"
 
     def load(self, part: Part, reduce: Reduce, done: Callable[[int], None]) -> list[Samples]:
         """See `Material`."""
@@ -125,7 +132,7 @@ class Simulated:
             initializer=signal.signal,
             initargs=(signal.SIGINT, signal.SIG_IGN),
         ) as pool:
-            for piece in pool.map(partial(_simulate, reduce, part), tasks):
+            for piece in pool.map(partial(_simulate, reduce, part, self.task), tasks):
                 pieces.setdefault(piece.run, []).append(piece)
                 done(len(piece))
         return [_joined(each) for each in pieces.values()]
@@ -139,29 +146,35 @@ class Simulated:
         return self.words
 
 
-def _simulate(reduce: Reduce, part: Part, task: tuple[Draw, int, int]) -> Samples:
+def _simulate(reduce: Reduce, part: Part, asked: Task, task: tuple[Draw, int, int]) -> Samples:
     """Shots of a run. Labels for learning count what the region leaves to be seen; those that a
     model is measured by count all.
     """
     draw, start, stop = task
     run = draw()
     simulator = Simulator(run)
-    frames = [simulator.shot(number) for number in range(start, stop)]
-    shape = frames[0].pixels.shape
-    reader = plan_region(WHOLE, shape, simulator.detector, None)
-    images = np.empty((len(frames), *shape), np.float32)
-    for image, frame in zip(images, frames, strict=True):
-        reader.read(array_payload(frame.pixels), image)
-    spots = [_seen(image, frame.spots) for image, frame in zip(images, frames, strict=True)]
+    reader = plan_region(WHOLE, simulator.maps.shape, simulator.detector, None)
+    inputs, labels, spots = [], [], []
+    for number in range(start, stop):  # one by one: whole frames are large
+        frame = simulator.shot(number)
+        image = np.empty((1, *reader.shape), np.float32)
+        reader.read(array_payload(frame.pixels), image[0])
+        seen = _seen(image[0], frame.spots)
+        inputs.append(reduce(image))
+        labels.append(_label(asked, part, frame, seen))
+        spots.append(seen[:, :2])
     return Samples(
-        run=run.name,
-        inputs=reduce(images),
-        labels=tuple(
-            frame.label if part == "test" else label(seen[:, 2], frame.label.artefacts)
-            for frame, seen in zip(frames, spots, strict=True)
-        ),
-        spots=tuple(seen[:, :2] for seen in spots),
+        run=run.name, inputs=np.concatenate(inputs), labels=tuple(labels), spots=tuple(spots)
     )
+
+
+def _label(asked: Task, part: Part, frame: SimulatedFrame, seen: NDArray[np.float32]) -> Label:
+    if asked == "diffuse":
+        answer = as_diffuse(frame.label)
+        if answer.truth != "hit":
+            return answer
+        return replace(answer, tier="strong" if frame.diffuse_strength >= STRONG else "weak")
+    return frame.label if part == "test" else label(seen[:, 2], frame.label.artefacts)
 
 
 def _seen(image: NDArray[np.float32], spots: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -174,12 +187,13 @@ def _seen(image: NDArray[np.float32], spots: NDArray[np.float32]) -> NDArray[np.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """Material from labelled files. What stands out in a hit, for our own peak finder, is taken
-    for its spots; in a miss nothing is one.
+    for its spots; in a miss nothing is one, and for the task "diffuse" spots do not matter.
     """
 
     parts: Mapping[Part, Sequence[Series]]
     region: RegionSettings
     words: str
+    task: Task = "hit"
 
     def load(self, part: Part, reduce: Reduce, done: Callable[[int], None]) -> list[Samples]:
         """See `Material`. A frame that cannot be read raises DataFileError: training must not go
@@ -211,7 +225,8 @@ class Files:
                 raise DataFileError(f"{problem}; label it ambiguous, or leave it out")
             inputs.append(reduce(image[np.newaxis]))
             labels.append(ref.label)
-            spots.append(_peaks(plan.finder, image) if ref.label.truth == "hit" else _no_spots())
+            looked_for = self.task == "hit" and ref.label.truth == "hit"
+            spots.append(_peaks(plan.finder, image) if looked_for else _no_spots())
             done(1)
         return Samples(
             run=name, inputs=np.concatenate(inputs), labels=tuple(labels), spots=tuple(spots)
@@ -236,12 +251,12 @@ def _joined(parts: Sequence[Samples]) -> Samples:
     )
 
 
-def check_classes(samples: Sequence[Samples]) -> None:
-    """Raises DataFileError unless there are hits and misses to learn from."""
+def check_classes(samples: Sequence[Samples], names: tuple[str, str] = ("hit", "miss")) -> None:
+    """Raises DataFileError unless there are hits and misses to learn from, so called."""
     truths = np.concatenate([each.truths for each in samples])
-    for code, name in ((1, "hit"), (0, "miss")):
+    for code, name in zip((1, 0), names, strict=True):
         if not (truths == code).any():
             raise DataFileError(
-                f"none of the {len(truths)} frames to train on is labelled {name}; give both hits "
-                "and misses"
+                f"none of the {len(truths)} frames to train on is labelled {name}; give both "
+                f"{names[0]} and {names[1]}"
             )

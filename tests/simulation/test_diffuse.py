@@ -1,6 +1,7 @@
 """Diffuse light is the crystal's own intensities blurred, turned with it, and as strong as said."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ RUN = replace(
 ROTATION = random_rotation(np.random.default_rng(5))
 
 
+@lru_cache
 def field_of(run: Run) -> DiffuseField:
     simulator = Simulator(run)
     assert run.diffuse

@@ -95,9 +95,9 @@ def test_a_round_background_leaves_nothing() -> None:
     image[100:112] = np.nan
     image[:, 60:70] = np.nan
     light_left = prepared(image)
-    assert light_left.anisotropy[0] < 0.01 * np.nanmean(image)
+    assert light_left.anisotropy[0] < 0.02 * np.nanmean(image)
     uneven = image * (1 + np.float32(0.2) * np.sin(np.arange(SIDE, dtype=np.float32) / 9))
-    assert prepared(uneven).anisotropy[0] > 8 * light_left.anisotropy[0]
+    assert prepared(uneven).anisotropy[0] > 4 * light_left.anisotropy[0]
     assert light_left.polar.shape == (1, SECTORS, RINGS)
     assert light_left.grid.shape == (1, GRID, GRID)
     assert np.isnan(light_left.polar).any()

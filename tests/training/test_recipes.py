@@ -20,7 +20,7 @@ from hitfinder.training import artifact, hit
 from hitfinder.training.artifact import Epoch, Promise, check_promise, hashed, scores_of
 from hitfinder.training.hit import features_of, load_weights, train_hit
 from hitfinder.training.li2018 import train_li2018
-from hitfinder.training.networks.hit import HitNet
+from hitfinder.training.networks.hit import CELL, HitNet
 from hitfinder.training.samples import Part, Reduce, Samples
 from tests.training.frames import background, poisson
 from tests.training.material import HITS, MISSES, simulated
@@ -155,7 +155,10 @@ def features(run: str, k: int, side: int = 70) -> Samples:
         run=run,
         inputs=rng.random((k, 2, side, side), np.float32),
         labels=(HITS, MISSES) * (k // 2),
-        spots=(np.array([[12.0, 5 * side - 0.1]], np.float32), np.empty((0, 2), np.float32))
+        spots=(
+            np.array([[2.4 * CELL, CELL * side - 0.1]], np.float32),
+            np.empty((0, 2), np.float32),
+        )
         * (k // 2),
     )
 
@@ -200,7 +203,7 @@ def test_features_do_not_depend_on_company() -> None:
     images = np.random.default_rng(1).poisson(2.0, (3, 90, 120)).astype(np.float32)
     threads = torch.get_num_threads()
     together = features_of(images)
-    assert together.shape == (3, 3, 20, 25)
+    assert together.shape == (3, 3, 15, 20)
     assert torch.get_num_threads() == threads
     np.testing.assert_array_equal(together[1:2], features_of(images[1:2]))
 

@@ -1,0 +1,240 @@
+"""`hitfinder train diffuse`: hits with and without diffuse scattering to a model artifact."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast, get_args
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from hitfinder.commands.train import (
+    COLUMNS,
+    FILE_EPOCHS,
+    SEEDS_APART,
+    check_folder,
+    cores,
+    losses,
+    print_card,
+)
+from hitfinder.dataset.frames import about_diffuse
+from hitfinder.dataset.labels import apply_labels
+from hitfinder.dataset.series import open_series
+from hitfinder.dataset.split import split_runs
+from hitfinder.errors import ConfigError
+from hitfinder.simulation.catalog import DIFFUSE_RUNS
+from hitfinder.simulation.random_diffuse import random_diffuse_run
+from hitfinder.simulation.run import Run
+from hitfinder.training.artifact import Epoch, Restrained, check_restrained
+from hitfinder.training.diffuse import train_diffuse
+from hitfinder.training.samples import WHOLE, Draw, Files, Material, Part, Simulated
+from hitfinder.training.vgg16 import Precision, train_vgg16
+
+METHODS = ("compact", "vgg16")
+OTHERS = "frames without diffuse scattering"
+
+RUNS = 252
+"""Random runs to train on."""
+
+CALIBRATED_ON = 3
+"""One random run to calibrate on for so many to train on: what looks most like diffuse scattering
+is rare among the others."""
+
+SHOTS = {"compact": 8, "vgg16": 500}
+"""Of each random run; of the one run that VGG16's regression learns from, as in Su's report."""
+
+TEST_SHOTS = 60
+SIDE_PX = 640
+"""Random runs are binned until no side is longer: every fourth less so, to twice that."""
+
+EPOCHS = 20
+SPECIFICITY = 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What was asked for; None: left out."""
+
+    method: str
+    data: Sequence[Path]
+    labels: Path | None
+    weights: Path | None
+    precision: str
+    runs: int | None
+    shots: int | None
+    seed: int
+    epochs: int | None
+    specificity: float
+    confidence: float
+    processes: int | None
+
+
+def run(target: Path, options: Options) -> int:
+    """Train a model and write the artifact to `target`. Exit status 0.
+
+    Raises ConfigError, DataFileError, ArtifactError and OSError, and leaves no folder then.
+    """
+    target = target.absolute()
+    _check(options)
+    check_folder(target)
+    promise = Restrained(
+        specificity=options.specificity, confidence=options.confidence, misses=OTHERS
+    )
+    material = _files(options, promise) if options.data else _simulated(options)
+    epochs = options.epochs or (FILE_EPOCHS if options.data else EPOCHS)
+    created_by = shlex.join(["hitfinder", *sys.argv[1:]])
+    with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def bar(name: str, total: int) -> TaskID:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=total)
+            return bars[name]
+
+        def done(part: Part, frames: int) -> None:
+            progress.advance(bar(f"{part} frames", material.count(part)), frames)
+
+        def told(epoch: Epoch) -> None:
+            progress.update(
+                bar("training", epochs), completed=epoch.epoch, description=losses(epoch)
+            )
+
+        def fitted(frames: int) -> None:
+            progress.advance(bar("through VGG16", material.count("training")), frames)
+
+        if options.method == "vgg16":
+            card = train_vgg16(
+                target,
+                material,
+                seed=options.seed,
+                weights=options.weights,
+                precision=cast(Precision, options.precision),
+                created_by=created_by,
+                done=done,
+                fitted=fitted,
+            )
+        else:
+            card = train_diffuse(
+                target,
+                material,
+                seed=options.seed,
+                epochs=epochs,
+                promise=promise,
+                created_by=created_by,
+                done=done,
+                told=told,
+            )
+    print_card(card, target)
+    return 0
+
+
+def _check(options: Options) -> None:
+    """Raises ConfigError for options that are wrong or contradict each other."""
+    for name, value, known in (
+        ("--method", options.method, METHODS),
+        ("--precision", options.precision, get_args(Precision)),
+    ):
+        if value not in known:
+            raise ConfigError(f"{name} {value}: known are {', '.join(known)}")
+    for name, number, least in (
+        ("--seed", options.seed, 0),
+        ("--epochs", options.epochs, 1),
+        ("--processes", options.processes, 1),
+        ("--runs", options.runs, 1),
+        ("--shots", options.shots, 1),
+    ):
+        if number is not None and number < least:
+            raise ConfigError(f"{name} {number}: must be {least} or more")
+    for name, share in (
+        ("--specificity", options.specificity),
+        ("--confidence", options.confidence),
+    ):
+        if not 0 < share < 1:
+            raise ConfigError(f"{name} {share:g}: must lie between 0 and 1")
+    if options.labels is not None and not options.data:
+        raise ConfigError("--labels without --data: name the files that the labels are of")
+    if options.data and (options.runs is not None or options.shots is not None):
+        raise ConfigError("--runs and --shots are of simulations; leave them out with --data")
+    if options.method == "vgg16":
+        if options.runs is not None or options.epochs is not None:
+            raise ConfigError("--runs and --epochs are of the compact model; leave them out")
+        if options.weights is not None and not options.weights.is_file():
+            raise ConfigError(f"--weights {options.weights}: no such file")
+    elif options.weights is not None or options.precision != "fp32":
+        raise ConfigError("--weights and --precision are of --method vgg16; leave them out")
+
+
+def _simulated(options: Options) -> Simulated:
+    tests = [partial(_same, each) for each in DIFFUSE_RUNS]
+    shots = options.shots or SHOTS[options.method]
+    test_shots = min(TEST_SHOTS, 10 * shots)
+    processes = options.processes or cores()
+    if options.method == "vgg16":
+        return Simulated(
+            runs={"training": tests[:1], "test": tests},
+            shots={"training": shots, "test": test_shots},
+            processes=processes,
+            words=(
+                f"{shots} simulated frames of the run {DIFFUSE_RUNS[0].name}; measured on "
+                f"{test_shots} others of it, and of {len(tests) - 1} runs of other crystals and "
+                "conditions"
+            ),
+            task="diffuse",
+        )
+    n_train = options.runs or RUNS
+    n_calibrate = -(-n_train // CALIBRATED_ON)
+    first = options.seed * SEEDS_APART
+    middle = first + SEEDS_APART // 2
+    return Simulated(
+        runs={
+            "training": _random(first, n_train),
+            "calibration": _random(middle, n_calibrate),
+            "test": tests,
+        },
+        shots={"training": shots, "calibration": shots, "test": test_shots},
+        processes=processes,
+        words=(
+            f"{n_train} simulated runs of random conditions, {shots} frames each; calibrated on "
+            f"{n_calibrate} others; measured on {test_shots} frames of each of {len(tests)} named "
+            "simulated runs, none of which it was trained on"
+        ),
+        task="diffuse",
+    )
+
+
+def _random(first: int, count: int) -> list[Draw]:
+    return [
+        partial(random_diffuse_run, first + place, SIDE_PX * (1 if place % 4 else 2))
+        for place in range(count)
+    ]
+
+
+def _same(one: Run) -> Run:
+    return one
+
+
+def _files(options: Options, promise: Restrained) -> Material:
+    series = open_series(list(options.data))
+    if options.labels is not None:
+        series = apply_labels(series, options.labels)
+    split = split_runs([about_diffuse(one) for one in series], seed=options.seed)
+    if options.method == "compact":  # before the training, not after it
+        truths = [frame.truth for one in split.calibrate for frame in one.frames]
+        check_restrained(truths.count("miss"), promise)
+    how = (
+        "by blocks of the same runs, so that nothing is known of other runs"
+        if split.by_blocks
+        else "by whole runs"
+    )
+    return Files(
+        parts={"training": split.train, "calibration": split.calibrate, "test": split.test},
+        region=WHOLE,
+        words=(
+            f"{sum(len(each.frames) for each in split.train)} labelled frames of "
+            f"{', '.join(dict.fromkeys(each.name for each in split.train))}; split {how}"
+        ),
+        task="diffuse",
+    )

@@ -1,0 +1,384 @@
+"""What is left of a frame without its spots and its round background: the first half of every
+diffuse model, as a graph of fixed arithmetic in which nothing is learned.
+
+    image (N, H, W) → pools of 4 x 4 pixels → spots left out → side x side → less the radial mean
+    → in units of the noise, and of the background
+
+The beam's centre, about which the background is round, is not told: it is where the lines along
+the background's slopes meet, in the sense of least squares, with slopes that point elsewhere
+(edges of shadows, crystals) weighted down again and again. So it is found outside the image, too,
+as for one module of many, and where there are no slopes to speak of it is the image's middle.
+
+Gain, offset and unit cancel: heights are given in units of the noise around, and of the spread of
+the background over the frame. The whole frame goes into the square, its sides in proportion, and
+the rest of the square counts as not measured; so does a pool that lacks a pixel.
+Frames of any size do; up to POOL - 1 pixels on the right and below are not looked at.
+
+It is a graph for itself as well (`relief_graph`), which training runs: one arithmetic, in no second
+language. What this file does not know: what a relief means, resolution, polarisation.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.training.onnx_graph import Graph
+
+POOL = 4
+"""Pixels along a pool's side: a spot fills one or two, and maps shrink 16 times."""
+
+BLOCK = 5
+"""Pools along the side of a block, whose means, linear in between, are a pool's surroundings."""
+
+NOTHING = 1e18
+"""Its negative stands for no measurement: lower than any pixel, even when averaged with others."""
+
+MEASURED = 1e15
+"""Below it, every pixel of a pool was measured."""
+
+FIRST_CUT = 6.0
+"""Mean deviations of the least of 2 x 2 pools, above their mean, at which pools are cut down before
+their own deviation is measured. Least values are hardly raised by spots, however bright."""
+
+CUT = 3.5
+"""Mean deviations above its surroundings at which a pool is left out then: some three sigma."""
+
+SLOPES = 56
+"""Side of the map whose slopes tell the centre."""
+
+PULLS = 4
+"""Times that the centre is found; after each, slopes that point elsewhere count less."""
+
+NEAR = 3.0
+"""In its pixels: so near the centre, directions mean little."""
+
+TO_MIDDLE = 3e-3
+"""How firmly the centre is held to the image's middle, as a share of what the slopes weigh."""
+
+BINS = 64
+"""Radii at which the mean is taken; linear in between."""
+
+NOISE_SHARE = 16
+"""Of the square's side: a block over which noise is measured."""
+
+FLAT_SHARE = 8
+"""Of the square's side: a block whose mean, linear in between, is taken off for the first channel;
+what polarisation and shadows do is wider."""
+
+LEAST_NOISE = 0.1
+"""Of the frame's mean: where all is 0, nothing stands out infinitely far."""
+
+ROUNDING = 1e-5
+"""Least noise as a share of the heights: finer differences are float32's own."""
+
+HIGHEST = 8.0
+"""Noises beyond which heights are drawn together."""
+
+BROADEST = 1.0
+"""Height in units of the background's spread at which that channel ends."""
+
+CHANNELS = 4
+
+
+def relief(g: Graph, side: int) -> str:
+    """Add the arithmetic to a graph with the input `image`; the name of its (N, CHANNELS, side,
+    side): heights above the surroundings, and heights above the radial mean, both in units of the
+    noise and drawn together beyond HIGHEST; the latter in units of the background's spread; and 1
+    where measured. All are 0 where not.
+    """
+    pools, whole = _pools(g)
+    values, counts = _without_spots(g, pools, whole)
+    rows, cols = _sizes(g)
+    longest = g.op("Max", rows, cols)
+    down, across = (
+        _averaging(g, values, rows, longest, side, 2),
+        _averaging(g, values, cols, longest, side, 3),
+    )
+
+    def resized(maps: str) -> str:
+        return g.op("MatMul", g.op("MatMul", down, maps), across)
+
+    weight = resized(counts)  # (N, 1, side, side)
+    full = g.op("ReduceMax", weight, g.ints(1, 2, 3))
+    known = g.op("Greater", weight, g.op("Mul", full, 0.3))
+    there = g.number(known)
+    mean = g.op("Div", resized(values), g.op("Max", weight, 1e-6))
+    heights = g.op("Where", known, mean, 0.0)
+    centre = _centre(g, heights, there, side)
+    background, spread = _round(g, heights, there, centre, side)
+    left = g.op("Mul", g.op("Sub", heights, background), there)
+    noise = _noise(g, left, heights, there, side)
+    flat = g.op("Sub", left, _mean_around(g, left, there, side, FLAT_SHARE))
+    channels = [
+        _drawn(g, g.op("Mul", g.op("Div", each, noise), there), HIGHEST) for each in (flat, left)
+    ]
+    channels.append(g.op("Clip", g.op("Div", left, spread), -BROADEST, BROADEST))
+    return g.op("Concat", *channels, there, axis=1)
+
+
+def _drawn(g: Graph, maps: str, highest: float) -> str:
+    """Maps x as x / (1 + |x| / highest): as it is for small ones, `highest` at most."""
+    return g.op("Div", maps, g.op("Add", g.op("Mul", g.op("Abs", maps), 1 / highest), 1.0))
+
+
+def relief_graph(side: int) -> bytes:
+    """The first half alone: `image` → `features` (N, CHANNELS, side, side)."""
+    g = Graph()
+    g.op("Identity", relief(g, side), name="features")
+    shape: tuple[str | int, ...] = ("N", CHANNELS, side, side)
+    model = g.model("relief", {"image": ("N", "H", "W")}, {"features": shape}, "Relief.")
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _pools(g: Graph) -> tuple[str, str]:
+    """Means of pools, and 1 where all of a pool was measured; (N, 1, h, w), both 0 where not, and
+    padded so below and on the right to whole blocks.
+    """
+    image = g.op("Unsqueeze", "image", g.ints(1))
+    # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
+    mean = g.op(
+        "Conv",
+        image,
+        g.constant(np.full((1, 1, POOL, POOL), 1 / POOL**2, np.float32)),
+        strides=(POOL, POOL),
+    )
+    nothing = g.op("IsNaN", mean)
+    size = g.op("Shape", mean, start=2)
+    blocks = g.op("Div", g.op("Add", size, g.ints(BLOCK - 1)), g.ints(BLOCK))
+    more = g.op("Sub", g.op("Mul", blocks, g.ints(BLOCK)), size)
+    pads = g.op("Concat", g.ints(0, 0), more, axis=0)
+    return (
+        g.op("Pad", g.op("Where", nothing, 0.0, mean), pads, 0.0, g.ints(2, 3)),
+        g.op("Pad", g.number(g.op("Not", nothing)), pads, 0.0, g.ints(2, 3)),
+    )
+
+
+def _without_spots(g: Graph, mean: str, there: str) -> tuple[str, str]:
+    """Pools' means, and 1 where a pool still counts: those that stand out of their surroundings,
+    and the eight around each, do not. Both are 0 where nothing counts.
+    """
+    least = g.op(
+        "MaxPool",
+        g.op("Where", g.op("Greater", there, 0.0), g.op("Neg", mean), -NOTHING),
+        kernel_shape=(2, 2),
+        strides=(1, 1),
+        pads=(0, 0, 1, 1),
+    )
+    known = g.op("Greater", least, -MEASURED)
+    least = g.op("Where", known, g.op("Neg", least), 0.0)
+    level, deviation = _surroundings(g, least, g.number(known), BLOCK)
+    values = g.op("Min", mean, g.op("Add", level, g.op("Mul", deviation, FIRST_CUT)))
+    level, deviation = _surroundings(g, values, there, BLOCK)
+    out = g.number(g.op("Greater", mean, g.op("Add", level, g.op("Mul", deviation, CUT))))
+    around = g.op("MaxPool", out, kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+    counts = g.op("Mul", there, g.op("Sub", 1.0, around))
+    return g.op("Mul", mean, counts), counts
+
+
+def _surroundings(g: Graph, maps: str, there: str, block: int) -> tuple[str, str]:
+    """Mean and mean deviation around each place, of what is there."""
+    number = g.op("Max", _around(g, there, block), 1e-3)
+    level = g.op("Div", _around(g, g.op("Mul", maps, there), block), number)
+    away = g.op("Mul", g.op("Abs", g.op("Sub", maps, level)), there)
+    return level, g.op("Div", _around(g, away, block), number)
+
+
+def _around(g: Graph, maps: str, block: int) -> str:
+    """Sums over blocks, linear in between; (N, 1, h, w), h and w whole numbers of blocks."""
+    half = block // 2
+    slope = 1 - np.abs(np.arange(2 * block - 1) - (block - 1)) / block
+    between = (slope[:, None] * slope)[None, None].astype(np.float32)
+    ones = g.constant(np.ones((1, 1, block, block), np.float32))
+    sums = g.op("Conv", maps, ones, strides=(block, block))
+    return g.op(
+        "ConvTranspose",
+        sums,
+        g.constant(between),
+        strides=(block, block),
+        pads=(half, half, half, half),
+    )
+
+
+def _sizes(g: Graph) -> tuple[str, str]:
+    """Pools along the image's rows' and columns' sides, as numbers; without padding."""
+    found = []
+    for axis in (1, 2):
+        size = g.op("Shape", "image", start=axis, end=axis + 1)  # (1,)
+        found.append(g.number(g.op("Div", size, g.ints(POOL))))
+    return found[0], found[1]
+
+
+def _averaging(g: Graph, maps: str, size: str, longest: str, side: int, axis: int) -> str:
+    """Weights of pools in the places of the square along one axis, (side, h) for rows and (w, side)
+    for columns: hats, as wide as a place or, where places are smaller than pools, as a pool.
+    """
+    step = g.op("Div", longest, float(side))  # pools from place to place
+    places = (np.arange(side, dtype=np.float32) + 0.5 - side / 2).reshape(-1, 1)
+    middle = g.op("Sub", g.op("Mul", size, 0.5), 0.5)
+    at = g.op("Add", g.op("Mul", g.constant(places), step), middle)  # (side, 1)
+    stop = g.op("Squeeze", g.op("Shape", maps, start=axis, end=axis + 1))
+    pools = g.number(
+        g.op("Range", g.constant(np.array(0, np.int64)), stop, g.constant(np.array(1, np.int64)))
+    )
+    away = g.op("Abs", g.op("Sub", pools, at))
+    hats = g.op("Relu", g.op("Sub", 1.0, g.op("Div", away, g.op("Max", step, 1.0))))
+    return hats if axis == 2 else g.op("Transpose", hats, perm=(1, 0))
+
+
+def _grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Maps (1, 1, side, side) of x and y, from the middle, the square's half side being 1."""
+    at = (2 * np.arange(side, dtype=np.float32) + 1 - side) / np.float32(side)
+    y, x = np.meshgrid(at, at, indexing="ij")
+    return x[None, None], y[None, None]
+
+
+def _centre(g: Graph, heights: str, there: str, side: int) -> tuple[str, str]:
+    """The background's centre, x and y (N, 1, 1, 1), in half sides from the middle.
+
+    A slope (gx, gy) at (x, y) points along the line to the centre (cx, cy), rising or falling,
+    where gx (y - cy) - gy (x - cx) = 0; the weighted squares of that are made least.
+    """
+    fold = side // SLOPES
+    pool: dict[str, Any] = {"kernel_shape": (fold, fold), "strides": (fold, fold)}
+    weight = g.op("AveragePool", there, **pool) if fold > 1 else there
+    mean = g.op("AveragePool", heights, **pool) if fold > 1 else heights
+    smooth = g.constant(_bell(4, 1.5))
+    known = g.op("Conv", weight, smooth, pads=(4, 4, 4, 4))
+    level = g.op("Div", g.op("Conv", mean, smooth, pads=(4, 4, 4, 4)), g.op("Max", known, 1e-3))
+    enough = g.number(g.op("Greater", known, 0.4))
+
+    def seen(maps: str, row: int, col: int) -> str:
+        return g.shift(maps, 1, row, col)
+
+    slopes = [
+        g.op("Sub", seen(level, row, col), seen(level, -row, -col)) for row, col in ((0, 1), (1, 0))
+    ]
+    ok = seen(enough, 0, 1)
+    for row, col in ((0, -1), (1, 0), (-1, 0)):
+        ok = g.op("Mul", ok, seen(enough, row, col))
+    steep = g.op("Mul", g.op("Sqrt", g.op("Add", *(g.op("Mul", s, s) for s in slopes))), ok)
+    number = g.op("Max", _total(g, ok), 1.0)
+    typical = g.op("Div", _total(g, steep), number)
+    bounded = g.op("Min", steep, g.op("Mul", typical, 3.0))
+    typical = g.op("Add", g.op("Div", _total(g, bounded), number), 1e-25)
+    scale = g.op("Div", 1.0, g.op("Add", steep, typical))
+    gx, gy = (g.op("Mul", slope, scale) for slope in slopes)
+    first = g.op("Mul", ok, g.op("Mul", steep, scale))
+    x, y = (g.constant(each[:, :, 1:-1, 1:-1]) for each in _grid(SLOPES))
+    aside = g.op("Sub", g.op("Mul", gy, x), g.op("Mul", gx, y))
+    weights, near = first, 2 * NEAR / SLOPES
+    cx = cy = ""
+    for turn in range(PULLS):
+        wx, wy = g.op("Mul", weights, gx), g.op("Mul", weights, gy)
+        a, b, c = (
+            _total(g, g.op("Mul", wy, gy)),
+            _total(g, g.op("Mul", wx, gy)),
+            _total(g, g.op("Mul", wx, gx)),
+        )
+        held = g.op("Add", g.op("Mul", g.op("Add", a, c), TO_MIDDLE), 1e-20)
+        a, c = g.op("Add", a, held), g.op("Add", c, held)
+        p, q = _total(g, g.op("Mul", wy, aside)), _total(g, g.op("Mul", wx, aside))
+        determinant = g.op("Sub", g.op("Mul", a, c), g.op("Mul", b, b))
+        # [a -b; -b c] (cx, cy) = (p, -q)
+        cx = g.op("Div", g.op("Sub", g.op("Mul", c, p), g.op("Mul", b, q)), determinant)
+        cy = g.op("Div", g.op("Sub", g.op("Mul", b, p), g.op("Mul", a, q)), determinant)
+        if turn == PULLS - 1:
+            break
+        missed = g.op("Sub", aside, g.op("Sub", g.op("Mul", gy, cx), g.op("Mul", gx, cy)))
+        far = g.op("Add", _distance(g, x, y, cx, cy), near)
+        angle = g.op("Div", missed, far)
+        usual = g.op(
+            "Div",
+            _total(g, g.op("Mul", weights, g.op("Abs", angle))),
+            g.op("Add", _total(g, weights), 1e-20),
+        )
+        odd = g.op("Div", angle, g.op("Add", usual, 1e-9))
+        weights = g.op("Div", first, g.op("Mul", g.op("Add", g.op("Mul", odd, odd), 1.0), far))
+    return cx, cy
+
+
+def _bell(reach: int, sigma: float) -> NDArray[np.float32]:
+    """(1, 1, 2 reach + 1, 2 reach + 1) Gaussian weights of sum 1."""
+    bell = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
+    both = bell[:, None] * bell
+    found: NDArray[np.float32] = (both / both.sum())[None, None].astype(np.float32)
+    return found
+
+
+def _total(g: Graph, maps: str) -> str:
+    return g.op("ReduceSum", maps, g.ints(1, 2, 3))
+
+
+def _distance(g: Graph, x: str, y: str, cx: str, cy: str) -> str:
+    dx, dy = g.op("Sub", x, cx), g.op("Sub", y, cy)
+    return g.op("Sqrt", g.op("Add", g.op("Mul", dx, dx), g.op("Mul", dy, dy)))
+
+
+def _round(
+    g: Graph, heights: str, there: str, centre: tuple[str, str], side: int
+) -> tuple[str, str]:
+    """The background by radius (N, 1, side, side), and its spread (N, 1, 1, 1) over the frame.
+
+    The mean is taken twice, the second time with what lies far from it drawn near.
+    """
+    x, y = (g.constant(each) for each in _grid(side))
+    radius = _distance(g, x, y, *centre)
+    # From the least to the greatest radius of anything measured.
+    inner = g.op(
+        "ReduceMin", g.op("Add", radius, g.op("Mul", g.op("Sub", 1.0, there), 1e6)), g.ints(1, 2, 3)
+    )
+    outer = g.op("ReduceMax", g.op("Mul", radius, there), g.ints(1, 2, 3))
+    step = g.op("Max", g.op("Div", g.op("Sub", outer, inner), float(BINS - 1)), 1e-6)
+    at = g.op("Clip", g.op("Div", g.op("Sub", radius, inner), step), 0.0, float(BINS - 1))
+    flat = g.ints(0, 1, side * side)
+    at = g.op("Reshape", at, g.ints(0, side * side, 1))
+    bins = g.constant(np.arange(BINS, dtype=np.float32))
+    hats = g.op("Relu", g.op("Sub", 1.0, g.op("Abs", g.op("Sub", at, bins))))  # (N, places, BINS)
+    weight = g.op("Reshape", there, flat)
+    number = g.op("Max", g.op("MatMul", weight, hats), 1e-6)  # (N, 1, BINS)
+    back = g.op("Transpose", hats, perm=(0, 2, 1))
+
+    def mean(maps: str) -> str:
+        """(N, 1, places) by radius, back in their places."""
+        profile = g.op("Div", g.op("MatMul", g.op("Mul", maps, weight), hats), number)
+        return g.op("MatMul", profile, back)
+
+    maps = g.op("Reshape", heights, flat)
+    level = mean(maps)
+    away = g.op("Sub", maps, level)
+    reach = g.op("Mul", mean(g.op("Abs", away)), 2.0)
+    away = g.op("Max", g.op("Min", away, reach), g.op("Neg", reach))
+    level = mean(g.op("Add", level, away))
+    places = g.op("Max", g.op("ReduceSum", weight, g.ints(2)), 1.0)
+    middle = g.op("Div", g.op("ReduceSum", g.op("Mul", level, weight), g.ints(2)), places)
+    off = g.op("Mul", g.op("Abs", g.op("Sub", level, middle)), weight)
+    spread = g.op("Div", g.op("ReduceSum", off, g.ints(2)), places)  # (N, 1, 1)
+    shape = g.ints(0, 1, side, side)
+    spread = g.op("Reshape", g.op("Add", spread, 1e-25), g.ints(0, 1, 1, 1))
+    return g.op("Reshape", level, shape), spread
+
+
+def _noise(g: Graph, left: str, heights: str, there: str, side: int) -> str:
+    """Mean deviation (N, 1, side, side) of a place from the 3 x 3 places about it, around it."""
+    ones = g.constant(np.full((1, 1, 3, 3), 1 / 9, np.float32))
+    number = g.op("Max", g.op("Conv", there, ones, pads=(1, 1, 1, 1)), 1e-3)
+    near = g.op("Div", g.op("Conv", left, ones, pads=(1, 1, 1, 1)), number)
+    fine = g.op("Mul", g.op("Abs", g.op("Sub", left, near)), there)
+    fine = g.op("Min", fine, g.op("Mul", _mean_around(g, fine, there, side, NOISE_SHARE), CUT))
+    usual = _mean_around(g, fine, there, side, NOISE_SHARE)
+    places = g.op("Max", _total(g, there), 1.0)
+    typical = g.op("Div", _total(g, g.op("Mul", usual, there)), places)
+    rounding = g.op("Add", g.op("Mul", g.op("Abs", heights), ROUNDING), 1e-25)
+    return g.op("Add", g.op("Max", usual, g.op("Mul", typical, LEAST_NOISE)), rounding)
+
+
+def _mean_around(g: Graph, maps: str, there: str, side: int, share: int) -> str:
+    """Means of maps, 0 where nothing is, over blocks of an odd side of about side / share."""
+    block = side // share // 2 * 2 + 1
+    more = -side % block
+    pads = g.ints(0, 0, 0, 0, 0, 0, more, more)
+    maps, there = (g.op("Pad", each, pads, 0.0) if more else each for each in (maps, there))
+    mean = g.op("Div", _around(g, maps, block), g.op("Max", _around(g, there, block), 1e-3))
+    return g.op("Slice", mean, g.ints(0, 0), g.ints(side, side), g.ints(2, 3)) if more else mean

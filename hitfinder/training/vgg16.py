@@ -1,0 +1,229 @@
+"""The recipe of Su's report: VGG16's numbers, their principal components, logistic regression.
+
+VGG16 is not trained: 500 frames are too few for it. A frame's relief goes through it as a
+photograph would; of the 8192 numbers that come out, the 50 principal components are taken, and
+scikit-learn fits a logistic regression with an L2 penalty to them. Not told, and chosen here: the
+penalty, and that components are brought to the same variance first, so that it treats them alike.
+
+What VGG16's weights are is said on the card: torchvision's, learned from photographs, or drawn
+from the seed. All is folded into one graph, from pixels to score, in float32, in float16 for a
+GPU, or in 8-bit integers for a CPU; what is fitted is fitted in float32.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, compose
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from hitfinder.inference.model_card import ModelCard
+from hitfinder.training.artifact import hashed, write_artifact
+from hitfinder.training.diffuse import NAMES
+from hitfinder.training.fixed import reliefs_of
+from hitfinder.training.networks.relief import CHANNELS, relief, relief_graph
+from hitfinder.training.networks.vgg16 import (
+    FILE,
+    SIDE,
+    Vgg16,
+    load_vgg16,
+    random_vgg16,
+    vgg16_numbers,
+)
+from hitfinder.training.onnx_graph import Graph
+from hitfinder.training.samples import Material, Part, check_classes
+
+Precision = Literal["fp32", "fp16", "int8"]
+COMPONENTS = 50
+PENALTY = 1.0
+"""Weight of the fit beside the penalty: scikit-learn's C."""
+
+BATCH = 8
+CALIBRATED_ON = 64
+"""Frames that 8-bit ranges are taken from."""
+
+THRESHOLD = 0.5
+"""The likelier class, as in the report."""
+
+DESCRIPTION = (
+    "VGG16 (Simonyan & Zisserman 2014) on a frame's relief, 224 x 224; of what its sixth and "
+    "seventh layers give, 50 principal components and a logistic regression, as in Su's report on "
+    "diffuse images. To compare with: it costs a hundred times what the compact model does."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What was fitted, folded: `embedding` is (numbers - mean) @ axes, (8192,) and (8192, k);
+    `score` the logistic function of embedding @ slope + middle, (k,) and one number.
+    """
+
+    mean: NDArray[np.float32]
+    axes: NDArray[np.float32]
+    slope: NDArray[np.float32]
+    middle: float
+
+
+def train_vgg16(
+    folder: Path,
+    material: Material,
+    *,
+    seed: int,
+    weights: Path | None,
+    precision: Precision,
+    created_by: str,
+    done: Callable[[Part, int], None],
+    fitted: Callable[[int], None],
+) -> ModelCard:
+    """Fit, test, and write the artifact to `folder`. The material's hits are diffuse frames, its
+    misses other hits; `weights` is torchvision's file. `done` hears of frames by stage, `fitted`
+    of frames that went through VGG16.
+
+    Raises ArtifactError, DataFileError and OSError.
+    """
+    net = random_vgg16(seed) if weights is None else load_vgg16(weights)
+    samples = material.load("training", reliefs_of, partial(done, "training"))
+    check_classes(samples, NAMES)
+    clear = [each.truths >= 0 for each in samples]
+    parts = list(zip(samples, clear, strict=True))
+    features = np.concatenate([each.inputs[some] for each, some in parts])
+    truths = np.concatenate([each.truths[some] for each, some in parts])
+    numbers = numbers_of(net, features, fitted)
+    head = folded(fit(numbers, truths, seed))
+    draft = ModelCard(
+        name=folder.name,
+        version="1",
+        task="diffuse",
+        description=DESCRIPTION,
+        region="whole frames of any size, of one module or of many",
+        threshold=THRESHOLD,
+        threshold_from="the likelier of two classes, as in the report",
+        outputs={
+            "score": "(N,) probability that the hit's crystal shows diffuse scattering",
+            "embedding": f"(N, {len(head.slope)}) principal components of VGG16's numbers",
+        },
+        onnx_sha256="",
+        weights_origin=(
+            f"VGG16: random, from the seed, and never trained; {precision}"
+            if weights is None
+            else f"VGG16: torchvision's {FILE}, learned from photographs (ImageNet); {precision}"
+        ),
+        data=material.described(),
+        data_sha256=hashed(samples),
+        seed=seed,
+        created_by=created_by,
+    )
+    graph = vgg16_graph(net, head, precision, features[:CALIBRATED_ON])
+    return write_artifact(folder, graph, draft, material, [], promise=None, done=done)
+
+
+def numbers_of(
+    net: Vgg16, features: NDArray[np.float32], fitted: Callable[[int], None] = lambda frames: None
+) -> NDArray[np.float32]:
+    """Features (k, CHANNELS, 224, 224) to VGG16's (k, 8192)."""
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(features), BATCH):
+            some = torch.from_numpy(features[start : start + BATCH])
+            found.append(net(some).numpy())
+            fitted(len(some))
+    return np.concatenate(found)
+
+
+def fit(numbers: NDArray[np.float32], truths: NDArray[np.int8], seed: int) -> Pipeline:
+    """Components and regression, by scikit-learn."""
+    count = min(COMPONENTS, len(numbers) - 1)
+    pipeline = make_pipeline(
+        PCA(count, whiten=True, svd_solver="full"),
+        LogisticRegression(C=PENALTY, max_iter=1000, random_state=seed),
+    )
+    return pipeline.fit(numbers.astype(np.float64), truths)
+
+
+def folded(pipeline: Pipeline) -> Head:
+    """The pipeline as two products of matrices."""
+    components, regression = pipeline[0], pipeline[1]
+    axes = components.components_.T / np.sqrt(components.explained_variance_)
+    return Head(
+        mean=components.mean_.astype(np.float32),
+        axes=axes.astype(np.float32),
+        slope=regression.coef_[0].astype(np.float32),
+        middle=float(regression.intercept_[0]),
+    )
+
+
+def vgg16_graph(
+    net: Vgg16, head: Head, precision: Precision, features: NDArray[np.float32]
+) -> ModelProto:
+    """The whole as one graph: `image` → `score`, `embedding`. Ranges for 8 bits are those of the
+    `features` (k, CHANNELS, 224, 224).
+    """
+    g = Graph()
+    outputs: dict[str, Sequence[str | int]] = {"score": ("N",), "embedding": ("N", len(head.slope))}
+    if precision != "int8":
+        _judge(g, relief(g, SIDE), net, head, half=precision == "fp16")
+        return g.model("vgg16", {"image": ("N", "H", "W")}, outputs, DESCRIPTION)
+    _judge(g, "features", net, head, half=False)
+    judge = g.model("judge", {"features": ("N", CHANNELS, SIDE, SIDE)}, outputs, DESCRIPTION)
+    first = compose.add_prefix(
+        onnx.load_from_string(relief_graph(SIDE)),
+        "relief.",
+        rename_inputs=False,
+        rename_outputs=False,
+    )
+    links = [("features", "features")]
+    return compose.merge_models(first, _in_8_bits(judge, features), io_map=links)
+
+
+def _judge(g: Graph, features: str, net: Vgg16, head: Head, *, half: bool) -> None:
+    numbers = vgg16_numbers(g, features, net, half=half)
+    away = g.op("Sub", numbers, g.constant(head.mean))
+    embedding = g.op("MatMul", away, g.constant(head.axes), name="embedding")
+    logit = g.op("Add", g.op("MatMul", embedding, g.constant(head.slope)), head.middle)
+    g.op("Sigmoid", logit, name="score")
+
+
+class _Features(CalibrationDataReader):  # type: ignore[misc]
+    """Frames one by one, as the quantiser asks for them."""
+
+    def __init__(self, features: NDArray[np.float32]) -> None:
+        self._left: Iterator[NDArray[np.float32]] = iter(features)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """The next frame, (1, CHANNELS, 224, 224); None when there is none."""
+        frame = next(self._left, None)
+        return None if frame is None else {"features": frame[np.newaxis]}
+
+
+def _in_8_bits(judge: ModelProto, features: NDArray[np.float32]) -> ModelProto:
+    """VGG16's layers in 8-bit integers: weights by channel, what flows between layers by layer.
+    What follows stays as it is.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "judge.onnx"
+        quantize_static(
+            judge,
+            path,
+            _Features(features),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "Gemm", "MaxPool"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return onnx.load(path)
