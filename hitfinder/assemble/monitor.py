@@ -18,6 +18,7 @@ from hitfinder.monitor.gallery import Gallery
 from hitfinder.monitor.powder import Powder
 from hitfinder.monitor.snapshot import Source
 from hitfinder.monitor.viewer import Viewer
+from hitfinder.monitor.wall_clock import WallClock
 from hitfinder.monitor.watch import Watch
 from hitfinder.monitor.web import Server
 from hitfinder.transport.settings import ReceiverSettings
@@ -39,7 +40,6 @@ def build_monitor(config: ServeConfig, folder: Path, port: int | None) -> tuple[
     # Never the GPU, which is the service's.
     model = OnnxModel.load(find_artifact(config.model.artifact, folder), device="cpu")
     gallery, powder, context = Gallery(settings.buffer_bytes), Powder(), new_context()
-    started_unix_ns = time.time_ns() - time.monotonic_ns()
     watch = Watch(
         verdicts=Receiver(_subscriber(verdicts, high_water_mark=10_000), context),
         samples=None if samples is None else Receiver(_subscriber(samples, 2), context),
@@ -64,7 +64,7 @@ def build_monitor(config: ServeConfig, folder: Path, port: int | None) -> tuple[
             version=__version__,
         ),
         clock=time.monotonic_ns,
-        wall_ns=lambda now_ns: started_unix_ns + now_ns,
+        wall_ns=WallClock(time.monotonic_ns, time.time_ns),
         close_sockets=context.destroy,
     )
     page_port = settings.port if port is None else port

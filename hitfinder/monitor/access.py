@@ -10,10 +10,11 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
@@ -27,7 +28,11 @@ SHORTEST = 16
 WRONG_S = 0.5
 LONGEST_FORM = 4096
 COOKIE = "hitfinder-token"
-LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+FRAME = "/frame/"
+"""Where else than to the page itself a login may lead."""
+
+LOCAL: Final = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+"""What a request for this machine names; any other, or none, is answered by nobody."""
 
 STATIC = Path(__file__).parent / "static"
 
@@ -84,9 +89,10 @@ class Guard:
 
     async def _instead(self, request: Request) -> Response | None:
         """What is answered in place of the application; None lets the request through."""
-        path = request.url.path
+        # Not request.url: a library's idea of a strange Host must not decide who may look.
+        path = str(request.scope["path"])
         if self._token is None:
-            known = request.url.hostname in LOCAL_NAMES
+            known = LOCAL.fullmatch(request.headers.get("host", ""))
             return None if known else PlainTextResponse("unknown host\n", 421)
         if path == "/login":
             return await self._login(request)
@@ -94,7 +100,8 @@ class Guard:
             return None
         if path.startswith("/api/"):
             return PlainTextResponse("a token is needed: Authorization: Bearer TOKEN\n", 401)
-        return RedirectResponse("/login", 303)
+        is_frame = path.startswith(FRAME)
+        return RedirectResponse(f"/login?to={quote(path, safe='')}" if is_frame else "/login", 303)
 
     def _knows(self, request: Request) -> bool:
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
@@ -115,8 +122,11 @@ class Guard:
             self._logger.warning("a wrong token was shown on /login")
             await asyncio.sleep(WRONG_S)
             return FileResponse(STATIC / "wrong.html", 403, headers={"cache-control": "no-store"})
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, self._cookie, httponly=True, samesite="strict")
+        to = request.query_params.get("to", "")
+        answer = RedirectResponse(quote(to) if to.startswith(FRAME) else "/", 303)
+        # Not "strict": who follows a frame's link in a mail would be asked again. No request
+        # changes anything, so a link can do no harm.
+        answer.set_cookie(COOKIE, self._cookie, httponly=True, samesite="lax")
         return answer
 
     def _is_token(self, shown: str) -> bool:

@@ -52,7 +52,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
-    """What the rules look at. `series_ended` is False where nobody tells."""
+    """What the rules look at. `series_ended` says that no frame need come."""
 
     board: Board
     deadline_ms: float
@@ -86,7 +86,7 @@ def no_frames_arriving(now: Now) -> str | None:
 
 def frames_lost_upstream(now: Now) -> str | None:
     """Gaps in the sender's numbers."""
-    lost = now.board.growth("lost")
+    lost = now.board.growth("lost", now.now_ns)
     if lost <= 0:
         return None
     return (
@@ -150,7 +150,7 @@ def _fell(part: int, whole: int, part_before: int, whole_before: int) -> bool:
 
 def forwarded_frames_dropped(now: Now) -> str | None:
     """Frames that nobody took."""
-    dropped = now.board.growth("dropped")
+    dropped = now.board.growth("dropped", now.now_ns)
     if dropped <= 0:
         return None
     return f"{dropped} frames dropped within a minute: their receiver is too slow or gone."

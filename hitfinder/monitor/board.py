@@ -53,8 +53,10 @@ class Board:
         """Remember that something else than a verdict came."""
         self.complaint = text
 
-    def growth(self, name: str) -> int:
+    def growth(self, name: str, now_ns: int) -> int:
         """How much a total grew within the last minute, of one life of the service."""
+        # A service that fell silent says no more, and what it said grows old all the same.
+        self._forget(now_ns)
         if self.totals is None or not self._past:
             return 0
         return int(getattr(self.totals, name)) - int(getattr(self._past[0][1], name))
@@ -69,10 +71,14 @@ class Board:
     def _verdict(self, verdict: VerdictMessage, now_ns: int) -> None:
         self.arrived_ns = now_ns
         self.history.add(verdict, now_ns)
+        if verdict.model != self.model:
+            # Scores of two models are no one distribution.
+            self._scores.clear()
+            self._counts.clear()
         self.model, self.threshold = verdict.model, verdict.threshold
         if verdict.score is None:
             return
-        place = min(SCORE_BINS - 1, max(0, int(verdict.score * SCORE_BINS)))
+        place = min(SCORE_BINS - 1, int(min(1.0, max(0.0, verdict.score)) * SCORE_BINS))
         self._scores.append((place, verdict.outcome))
         self._counts[place, verdict.outcome] += 1
         if len(self._scores) > SCORES:
@@ -86,7 +92,10 @@ class Board:
             self.arrived_ns = now_ns
         self.totals = totals
         self._past.append((now_ns, totals))
-        while now_ns - self._past[0][0] > TOTALS_NS:
+        self._forget(now_ns)
+
+    def _forget(self, now_ns: int) -> None:
+        while self._past and now_ns - self._past[0][0] > TOTALS_NS:
             self._past.popleft()
 
     def _follow(self, sequence: int, step: int) -> None:

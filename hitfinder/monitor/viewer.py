@@ -68,6 +68,8 @@ class Viewer:
         event = self._decoder.decode(parts, now_ns)
         if isinstance(head, SeriesMark):
             if isinstance(event, SeriesStarted):
+                if self.ended:
+                    self._powder.forget()  # it may have the number of the one before
                 self._detector, self._planned = event.detector, None
                 self.ended = False
             self.ended = self.ended or isinstance(event, SeriesEnded)

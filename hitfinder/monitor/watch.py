@@ -159,7 +159,8 @@ class Watch:
             Now(
                 board=self._board,
                 deadline_ms=self._source.deadline_ms,
-                series_ended=self._viewer.ended,
+                # Only samples tell where a series ends; without them every pause looks the same.
+                series_ended=self._viewer.ended or self._samples is None,
                 now_ns=now_ns,
             )
         )

@@ -137,7 +137,7 @@ def _raster(raster: Raster) -> Response:
 
 
 class Server:
-    """`open` binds, `run` serves until SIGTERM or Ctrl-C, in the main thread."""
+    """`open` binds, `run` serves until SIGTERM or Ctrl-C, or until `stop`."""
 
     def __init__(self, watched: Watched, *, host: str, port: int, token: str | None) -> None:
         self._address = (host, port)
@@ -176,3 +176,7 @@ class Server:
     def run(self) -> None:
         """Serve."""
         self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """End `run`, from another thread."""
+        self._server.should_exit = True

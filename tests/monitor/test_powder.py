@@ -1,10 +1,12 @@
 """The virtual powder pattern."""
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
 from hitfinder.frame import Detector
 from hitfinder.monitor.powder import Powder
-from hitfinder.monitor.raster import raster
+from hitfinder.monitor.raster import Raster, raster
 from hitfinder.monitor.rings import view_of
 from tests.monitor.test_raster import unpacked
 
@@ -49,3 +51,29 @@ def test_another_series_region_or_geometry_begins_anew() -> None:
     powder.add("2", np.ones((3, 2), np.float32), view_of((3, 2), (1.0, 1.0), Detector()))
     assert powder.hits == 1
     assert pattern(powder, "max") == [[1, 1], [1, 1], [1, 1]]
+
+
+def test_what_is_over_stands_until_the_next_hit() -> None:
+    powder = Powder()
+    powder.add("1", np.ones((2, 2), np.float32), VIEW)
+    powder.forget()
+    assert (powder.hits, powder.series) == (1, "1")
+    powder.add("1", np.full((2, 2), 7, np.float32), VIEW)
+    assert powder.hits == 1
+    assert pattern(powder, "sum") == [[7, 7], [7, 7]]
+
+
+def test_a_pattern_that_ends_while_it_is_packed_is_not_taken_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    powder = Powder()
+    powder.add("1", np.ones((2, 2), np.float32), VIEW)
+
+    def interrupted(pixels: NDArray[np.float32]) -> Raster:
+        monkeypatch.undo()
+        powder.add("2", np.full((2, 2), 9, np.float32), VIEW)
+        return raster(pixels)
+
+    monkeypatch.setattr("hitfinder.monitor.powder.raster", interrupted)
+    assert pattern(powder, "max") == [[1, 1], [1, 1]]
+    assert pattern(powder, "max") == [[9, 9], [9, 9]]

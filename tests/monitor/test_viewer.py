@@ -244,3 +244,17 @@ def test_a_sample_that_is_no_frame_is_a_bad_message(bench: Bench) -> None:
         bench.send(verdict(), ())
     bench.show(1, pixels())
     assert len(bench.gallery.latest(9)) == 1
+
+
+def test_a_series_with_the_number_of_the_one_before_has_a_powder_pattern_of_its_own() -> None:
+    bench = Bench()
+    bench.open()
+    bench.show(1, pixels())
+    bench.open()  # repeated for whoever joins
+    bench.show(2, pixels())
+    assert bench.powder.hits == 2
+    (end,) = bench.encoder.end(SeriesEnded(series="3"))
+    bench.viewer.take((MARK, *end), 0)
+    bench.open()
+    bench.show(1, pixels())
+    assert bench.powder.hits == 1

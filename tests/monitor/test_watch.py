@@ -181,3 +181,17 @@ def test_a_defect_leaves_one_message_out_and_is_logged(
     bench.watch.stop()
     assert bench.watch.frame("5", 1) is not None
     assert "please report it" in caplog.text
+
+
+@pytest.mark.parametrize("has_samples", [True, False])
+def test_without_samples_nobody_tells_a_pause_from_an_end(has_samples: bool) -> None:
+    bench = Bench()
+    if not has_samples:
+        bench.watch._samples = None
+    bench.hear(verdict(1))
+    for _ in range(30):
+        bench.clock.pass_ms(500)
+        bench.hear(beat(1, 1))
+        bench.watch.tick()
+    names = [alert["name"] for alert in bench.told()["alerts"]]
+    assert names == (["NoFramesArriving"] if has_samples else [])

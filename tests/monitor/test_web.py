@@ -181,12 +181,20 @@ def test_nothing_that_ships_names_another_place() -> None:
         assert not re.search(r"\son\w+=\"", text), file.name
 
 
-@pytest.mark.parametrize("host", ["evil.example:8060", "evil.example", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example:8060", "evil.example", "127.0.0.1.evil.example", "evil.example:99999"),
+        *("", "x/static/?", "127.0.0.1/static/?", "a@127.0.0.1", "localhost#.evil.example"),
+    ],
+)
 def test_without_a_token_only_this_machine_is_answered(opened: ASGIApp, host: str) -> None:
     assert ask(opened, "/api/status", headers={"host": host}).status == 421
 
 
-@pytest.mark.parametrize("host", ["localhost:1", "127.0.0.1", "[::1]:8060", "LOCALHOST"])
+@pytest.mark.parametrize(
+    "host", ["localhost:1", "127.0.0.1", "[::1]:8060", "LOCALHOST", "127.0.0.9:1"]
+)
 def test_this_machine_has_several_names(opened: ASGIApp, host: str) -> None:
     assert ask(opened, "/api/status", headers={"host": host}).status == 200
 
@@ -220,10 +228,29 @@ def test_a_browser_logs_in(guarded: ASGIApp, monkeypatch: pytest.MonkeyPatch) ->
     assert (entered.status, entered.headers["location"]) == (303, "/")
     cookie = entered.headers["set-cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
+    assert "SameSite=lax" in cookie  # a link in a mail leads to the frame
     assert TOKEN not in cookie
     answer = ask(guarded, "/", headers={"cookie": cookie.partition(";")[0]})
     assert answer.status == 200
+
+
+def test_a_strange_host_opens_nothing(guarded: ASGIApp) -> None:
+    for host in ("x/static/?", "x/static/#", "x/login?"):
+        assert ask(guarded, "/api/status", headers={"host": host}).status == 401
+
+
+def test_a_login_leads_to_the_frame_that_was_asked_for(guarded: ASGIApp) -> None:
+    sent_away = ask(guarded, "/frame/a?b/4")
+    assert sent_away.headers["location"] == "/login?to=%2Fframe%2Fa%3Fb%2F4"
+    body = b"token=" + TOKEN.replace(" ", "+").encode()
+    for to, led in (
+        ("%2Fframe%2Fa%3Fb%2F4", "/frame/a%3Fb/4"),
+        ("//evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/frame/%0D%0Ax: y", "/frame/%0D%0Ax%3A%20y"),
+    ):
+        entered = ask(guarded, "/login", query=f"to={to}", body=body)
+        assert (entered.status, entered.headers["location"]) == (303, led)
 
 
 def test_a_page_for_others_needs_a_token() -> None:

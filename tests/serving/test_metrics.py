@@ -7,6 +7,7 @@ import pytest
 from hitfinder.errors import BAD_MESSAGE_KINDS, LedgerError
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import Line, passage_of
+from hitfinder.serving.settings import PressureSettings
 from hitfinder.transport.outlet import Offered
 from tests.serving.bench import HIT, MISS, Bench, end, frame, start
 
@@ -105,3 +106,12 @@ def test_the_judges_queue_tells_the_nearer_of_its_bounds() -> None:
     backlog.cost_ns = 60
     assert backlog.fill == 1.0
     assert not backlog.put(passage_of(frame(1)))
+
+
+def test_a_latency_beyond_any_deadline_can_be_told(bench: Bench) -> None:
+    """A quantile never exceeds the highest bucket: an alert on a longer deadline could not fire."""
+    longest = PressureSettings(deadline_ms=600_000.0)
+    with pytest.raises(ValueError, match="deadline_ms"):
+        PressureSettings(deadline_ms=longest.deadline_ms + 1)
+    name = "hitfinder_latency_seconds_bucket"
+    assert value(bench, name, le=str(longest.deadline_ms / 1000)) is not None

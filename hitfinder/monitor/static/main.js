@@ -9,6 +9,8 @@ import { isDark, themed } from "./theme.js";
 const at = (id) => document.getElementById(id);
 const SILENT_S = 3;
 const POWDER_EVERY_MS = 2000;
+const STALE_MS = 4000; // a server that lives tells something twice a second
+const AGAIN_MS = 4 * STALE_MS;
 
 const look = { dark: isDark(), log: false, spots: true, rings: true, brightness: 0 };
 const bare = new Proxy(look, { get: (all, key) => (key === "spots" ? false : all[key]) });
@@ -59,7 +61,9 @@ function words({ about, spots }, element) {
   element.replaceChildren(outcome, ` · ${told.join(" · ")}`);
 }
 
-const same = (one, other) => one && other && one.series === other.series && one.frame === other.frame;
+// A number may come again in a later life of its series; `at` then tells, where both know it.
+const same = (one, other) =>
+  one && other && one.series === other.series && one.frame === other.frame && (one.at ?? other.at) === (other.at ?? one.at);
 
 // A view that loads one frame at a time; while it does, it forgets all but the last wish.
 function loader(view, name, done) {
@@ -67,7 +71,7 @@ function loader(view, name, done) {
   let wish = null;
   let loaded = null;
   return async function load(wanted) {
-    if (same(wanted, loaded) || same(wanted, wish)) return;
+    if (!busy && same(wanted, loaded)) return;
     wish = wanted;
     if (busy) return;
     busy = true;
@@ -110,7 +114,7 @@ const loadMiss = loader(missView, "miss", (now) => (at("miss-link").href = text.
 
 function newest(outcome) {
   const line = state.told?.frames.find((one) => one.verdict.outcome === outcome && one.shown);
-  return line && { series: line.verdict.series, frame: line.verdict.frame };
+  return line && { series: line.verdict.series, frame: line.verdict.frame, at: line.at };
 }
 
 function pick(series, frame) {
@@ -137,13 +141,9 @@ function step(by) {
 
 // What the address says: one frame, or the latest hit.
 function readAddress() {
-  const match = location.pathname.match(/^\/frame\/(.*)\/(\d+)$/);
-  if (!match) {
-    state.follow = "kept";
-    return;
-  }
-  state.follow = null;
-  loadFrame({ series: match[1].split("/").map(decodeURIComponent).join("/"), frame: Number(match[2]) });
+  const named = text.frameOf(location.pathname);
+  state.follow = named ? null : "kept";
+  if (named) loadFrame(named);
 }
 
 function markShown() {
@@ -196,9 +196,14 @@ function fact(list, name, value, kind = "") {
 function showFacts(told) {
   const list = [];
   const { source, totals } = told;
-  fact(list, "model", `${told.model ?? source.model}, version ${source.model_version}`);
+  if (told.model && told.model !== source.model) {
+    fact(list, "model", told.model);
+    fact(list, "spots are of", `${source.model}: this page began before the service changed its model; restart it`, "some");
+  } else {
+    fact(list, "model", `${source.model}, version ${source.model_version}`);
+    fact(list, "graph", `SHA-256 ${source.model_sha256.slice(0, 12)}…`);
+  }
   fact(list, "threshold", text.score(told.threshold));
-  fact(list, "graph", `SHA-256 ${source.model_sha256.slice(0, 12)}…`);
   if (totals) {
     for (const [reason, frames] of Object.entries(totals.unjudged)) {
       if (frames) fact(list, `unjudged: ${reason}`, text.count(frames), "some");
@@ -224,6 +229,10 @@ function showAlerts(told) {
   at("banner").hidden = !lasting.length;
   const banner = lasting.map((one) => `${one.name}: ${one.summary}`).join("\n");
   if (at("banner").textContent !== banner) at("banner").textContent = banner;
+  // Read aloud when one begins, not whenever a number in one changes.
+  const names = lasting.map((one) => one.name).join();
+  if (at("spoken").dataset.names !== names) at("spoken").textContent = banner;
+  at("spoken").dataset.names = names;
   const items = told.alerts.map((one) => {
     const item = document.createElement("li");
     item.className = one.until === null ? "lasts" : "over";
@@ -251,7 +260,7 @@ function showState(told) {
     : state.paused
       ? ["paused", "paused"]
       : silent
-        ? [`service silent for ${Math.floor(told.silent_s)} s`, "bad"]
+        ? [`service silent since ${text.clock(told.at - told.silent_s)}`, "bad"]
         : ["live", "live"];
   if (pill.textContent !== words) pill.textContent = words;
   pill.className = `pill ${kind}`;
@@ -277,6 +286,7 @@ function showFrames(told) {
     link.dataset.frame = verdict.frame;
     link.className = verdict.outcome + (shown ? "" : " blank");
     link.title = `${verdict.outcome}, series ${verdict.series}, frame ${verdict.frame}`;
+    link.setAttribute("aria-label", `${link.title}, score ${text.score(verdict.score)}${shown ? "" : ", no image"}`);
     mark.setAttribute("aria-hidden", "true");
     name.textContent = verdict.frame;
     score.textContent = text.score(verdict.score);
@@ -399,8 +409,8 @@ for (const list of [at("frames"), at("miss-panel")]) {
     const link = event.target.closest("a");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return; // a tab of its own
     event.preventDefault();
-    const [, series, frame] = new URL(link.href).pathname.match(/^\/frame\/(.*)\/(\d+)$/) ?? [];
-    if (frame) pick(series.split("/").map(decodeURIComponent).join("/"), Number(frame));
+    const named = text.frameOf(new URL(link.href).pathname);
+    if (named) pick(named.series, named.frame);
   });
 }
 
@@ -446,17 +456,43 @@ themed(at("theme"), () => {
 });
 readAddress();
 
-const events = new EventSource("/api/events");
-events.onopen = () => {
-  state.reached = true;
-  showState(state.told);
-};
-events.onerror = () => {
+// ---- listening -------------------------------------------------------------------------------
+
+let events = null;
+let heardAt = 0; // of this page's clock, in ms
+
+function listen() {
+  events?.close();
+  heardAt = performance.now();
+  events = new EventSource("/api/events");
+  events.onmessage = (event) => {
+    heardAt = performance.now();
+    state.reached = true;
+    state.latest = JSON.parse(event.data);
+    if (!state.paused) state.told = state.latest;
+    show();
+  };
+  events.onerror = () => {
+    state.reached = false;
+    showState(state.told);
+  };
+}
+
+// The server may hang, or a tunnel to it, and no error tells; or it answers that it wants a token.
+async function check() {
+  if (document.hidden || performance.now() - heardAt < STALE_MS) return;
   state.reached = false;
   showState(state.told);
-};
-events.onmessage = (event) => {
-  state.latest = JSON.parse(event.data);
-  if (!state.paused) state.told = state.latest;
-  show();
-};
+  if (performance.now() - heardAt < AGAIN_MS) return;
+  listen();
+  const answer = await fetch("/api/status", { signal: AbortSignal.timeout(STALE_MS) }).catch(() => null);
+  if (answer?.status === 401) location.reload();
+}
+
+// A browser gives one server six connections for all its tabs: one that nobody sees needs none.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) events?.close();
+  else listen();
+});
+if (!document.hidden) listen();
+setInterval(check, 1000);

@@ -42,3 +42,13 @@ export function value(pixel) {
 export function frameUrl(series, frame) {
   return `/frame/${series.split("/").map(encodeURIComponent).join("/")}/${frame}`;
 }
+
+// {series, frame} of such an address; null for any other.
+export function frameOf(path) {
+  const match = path.match(/^\/frame\/(.*)\/(\d+)$/);
+  try {
+    return match && { series: match[1].split("/").map(decodeURIComponent).join("/"), frame: Number(match[2]) };
+  } catch {
+    return null; // no UTF-8
+  }
+}
