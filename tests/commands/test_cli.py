@@ -297,7 +297,7 @@ BAD = [
     (["simulate", "{tmp}/runs", "--what", "moon"], "simulate moon: known are random"),
     (["simulate", "{tmp}/runs", "--frames", "0"], "--frames 0"),
     (["simulate", "{tmp}/run.h5"], "it is a file"),
-    (["train", "diffuse", "--out", "{tmp}/x"], "train diffuse: known are hit"),
+    (["train", "fibre", "--out", "{tmp}/x"], "train fibre: known are hit, diffuse"),
     (["train", "hit", "--out", "{tmp}"], "is there already"),
     (["train", "hit", "--out", "{tmp}/x", "--data", "{tmp}/gone.h5"], "no such file"),
     (["train", "hit", "--out", "{tmp}/x", "--data", "{tmp}/run.h5"], "are too few for 3 parts"),

@@ -171,7 +171,10 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
         lambda at, _: replace(PLAIN, network="li2018", runs=3),
         "li2018 trains on the runs 90, 91, 92",
     ),
-    "another task": (lambda at, _: replace(PLAIN, task="diffuse"), "train diffuse: known are hit"),
+    "another task": (
+        lambda at, _: replace(PLAIN, task="fibre"),
+        "train fibre: known are hit, diffuse",
+    ),
     "another network": (
         lambda at, _: replace(PLAIN, network="vgg"),
         "--network vgg: known are hit, li2018",
