@@ -1,6 +1,5 @@
 """`hitfinder train`: frames to a model artifact, with its threshold and its measures."""
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -9,24 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
+from rich.progress import Progress, TaskID
 
 from hitfinder.commands.regions import REGIONS
-from hitfinder.dataset.labels import apply_labels
-from hitfinder.dataset.series import open_series
+from hitfinder.commands.training import (
+    COLUMNS,
+    FILE_EPOCHS,
+    SEEDS_APART,
+    check_folder,
+    check_options,
+    cores,
+    files_of,
+    labelled,
+    losses,
+    print_card,
+)
 from hitfinder.dataset.split import split_runs
 from hitfinder.errors import ConfigError
-from hitfinder.inference.model_card import ModelCard, find_artifact
+from hitfinder.inference.model_card import find_artifact
 from hitfinder.simulation.catalog import EXPERIMENTS, PAPER_RUNS, central
 from hitfinder.simulation.random_run import random_run
 from hitfinder.training.artifact import Epoch, Promise, check_promise
@@ -37,9 +37,6 @@ from hitfinder.training.samples import Draw, Files, Material, Part, Simulated
 NETWORKS = ("hit", "li2018")
 
 EPOCHS = {"hit": 14, "li2018": 8}
-FILE_EPOCHS = 30
-"""Files hold fewer frames than a simulation; so many times through them."""
-
 RUNS = 1000
 """Random runs to train on: conditions matter more than frames of each."""
 
@@ -52,11 +49,6 @@ TEST_SHOTS = 200
 TESTED_FOR = 5
 """Frames of a run to test on for each shot of one to train on, `TEST_SHOTS` at most: small
 numbers are for trying out, and testing must not take most of the time then."""
-
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-
-SEEDS_APART = 1_000_000
-"""Random runs of one `--seed`, calibration from the middle on; those of the next follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,50 +129,16 @@ def run(target: Path, options: Options) -> int:
 
 def _check(options: Options) -> None:
     """Raises ConfigError for options that are wrong or contradict each other."""
-    for name, value, known in (
+    choices = (
         ("train", options.task, ("hit", "diffuse")),
         ("--network", options.network, NETWORKS),
         ("--region", options.region, tuple(REGIONS)),
-    ):
-        if value not in known:
-            raise ConfigError(f"{name} {value}: known are {', '.join(known)}")
-    for name, number, least in (
-        ("--seed", options.seed, 0),
-        ("--epochs", options.epochs, 1),
-        ("--processes", options.processes, 1),
-        ("--runs", options.runs, 1),
-        ("--shots", options.shots, 1),
-    ):
-        if number is not None and number < least:
-            raise ConfigError(f"{name} {number}: must be {least} or more")
-    for name, share in (
-        ("--sensitivity", options.sensitivity),
-        ("--confidence", options.confidence),
-    ):
-        if not 0 < share < 1:
-            raise ConfigError(f"{name} {share:g}: must lie between 0 and 1")
-    if options.labels is not None and not options.data:
-        raise ConfigError("--labels without --data: name the files that the labels are of")
-    if options.data and (options.runs is not None or options.shots is not None):
-        raise ConfigError("--runs and --shots are of simulations; leave them out with --data")
+    )
+    check_options(options, choices, ("--sensitivity", options.sensitivity))
     if options.network != "hit" and options.start is not None:
         raise ConfigError(f"--from {options.start}: only the network hit can begin with a model")
     if options.network != "hit" and options.runs is not None:
         raise ConfigError(f"--runs: li2018 trains on the runs {', '.join(LI_RUNS)}; leave it out")
-
-
-def check_folder(target: Path) -> None:
-    """Raises ConfigError unless a new folder can be made there: training takes long."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigError(f"--out {target}: is there already; name a new folder, or remove it")
-    above = next(each for each in target.parents if each.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ConfigError(f"--out {target}: cannot write in {above}; name another place")
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def _simulated(options: Options) -> Simulated:
@@ -223,49 +181,10 @@ def _simulated(options: Options) -> Simulated:
 
 
 def _files(options: Options, promise: Promise) -> Files:
-    series = open_series(list(options.data))
-    if options.labels is not None:
-        series = apply_labels(series, options.labels)
-    split = split_runs(series, seed=options.seed)
+    split = split_runs(labelled(options), seed=options.seed)
     if options.network == "hit":  # before the training, not after it
         labels = [frame.label for one in split.calibrate for frame in one.frames if frame.label]
         check_promise(
             sum(label.truth == "hit" and label.tier != "weak" for label in labels), promise
         )
-    how = (
-        "by blocks of the same runs, so that nothing is known of other runs"
-        if split.by_blocks
-        else "by whole runs"
-    )
-    return Files(
-        parts={"training": split.train, "calibration": split.calibrate, "test": split.test},
-        region=REGIONS[options.region],
-        words=(
-            f"{sum(len(each.frames) for each in split.train)} labelled frames of "
-            f"{', '.join(dict.fromkeys(each.name for each in split.train))}; split {how}"
-        ),
-    )
-
-
-def losses(epoch: Epoch) -> str:
-    """How training goes, in words."""
-    held_out = epoch.validation_loss
-    beside = "" if held_out is None else f", {held_out:.3f} on held-out runs"
-    return f"training, loss {epoch.loss:.3f}{beside}"
-
-
-def print_card(card: ModelCard, target: Path) -> None:
-    """A card's measures, threshold and promise."""
-    table = Table(box=None)
-    for name in ("run", "hits", "misses", "sensitivity", "specificity", "area under curve"):
-        table.add_column(name, justify="left" if name == "run" else "right")
-    for row in card.metrics:
-        shares = (row.sensitivity, row.specificity, row.area_under_curve)
-        table.add_row(
-            row.run,
-            str(row.hits),
-            str(row.misses),
-            *("–" if share is None else f"{share:.4f}" for share in shares),
-        )
-    Console().print(table)
-    typer.echo(f"{target}: threshold {card.threshold:.4f}; {card.threshold_from}")
+    return files_of(split, REGIONS[options.region], "hit")

@@ -11,18 +11,19 @@ from typing import cast, get_args
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from hitfinder.commands.train import (
+from hitfinder.commands.training import (
     COLUMNS,
     FILE_EPOCHS,
     SEEDS_APART,
     check_folder,
+    check_options,
     cores,
+    files_of,
+    labelled,
     losses,
     print_card,
 )
 from hitfinder.dataset.frames import about_diffuse
-from hitfinder.dataset.labels import apply_labels
-from hitfinder.dataset.series import open_series
 from hitfinder.dataset.split import split_runs
 from hitfinder.errors import ConfigError
 from hitfinder.simulation.catalog import DIFFUSE_RUNS
@@ -30,7 +31,7 @@ from hitfinder.simulation.random_diffuse import random_diffuse_run
 from hitfinder.simulation.run import Run
 from hitfinder.training.artifact import Epoch, Restrained, check_restrained
 from hitfinder.training.diffuse import train_diffuse
-from hitfinder.training.samples import WHOLE, Draw, Files, Material, Part, Simulated
+from hitfinder.training.samples import WHOLE, Draw, Files, Part, Simulated
 from hitfinder.training.vgg16 import Precision, train_vgg16
 
 METHODS = ("compact", "vgg16")
@@ -133,31 +134,11 @@ def run(target: Path, options: Options) -> int:
 
 def _check(options: Options) -> None:
     """Raises ConfigError for options that are wrong or contradict each other."""
-    for name, value, known in (
+    choices = (
         ("--method", options.method, METHODS),
         ("--precision", options.precision, get_args(Precision)),
-    ):
-        if value not in known:
-            raise ConfigError(f"{name} {value}: known are {', '.join(known)}")
-    for name, number, least in (
-        ("--seed", options.seed, 0),
-        ("--epochs", options.epochs, 1),
-        ("--processes", options.processes, 1),
-        ("--runs", options.runs, 1),
-        ("--shots", options.shots, 1),
-    ):
-        if number is not None and number < least:
-            raise ConfigError(f"{name} {number}: must be {least} or more")
-    for name, share in (
-        ("--specificity", options.specificity),
-        ("--confidence", options.confidence),
-    ):
-        if not 0 < share < 1:
-            raise ConfigError(f"{name} {share:g}: must lie between 0 and 1")
-    if options.labels is not None and not options.data:
-        raise ConfigError("--labels without --data: name the files that the labels are of")
-    if options.data and (options.runs is not None or options.shots is not None):
-        raise ConfigError("--runs and --shots are of simulations; leave them out with --data")
+    )
+    check_options(options, choices, ("--specificity", options.specificity))
     if options.method == "vgg16":
         if options.runs is not None or options.epochs is not None:
             raise ConfigError("--runs and --epochs are of the compact model; leave them out")
@@ -216,25 +197,9 @@ def _same(one: Run) -> Run:
     return one
 
 
-def _files(options: Options, promise: Restrained) -> Material:
-    series = open_series(list(options.data))
-    if options.labels is not None:
-        series = apply_labels(series, options.labels)
-    split = split_runs([about_diffuse(one) for one in series], seed=options.seed)
+def _files(options: Options, promise: Restrained) -> Files:
+    split = split_runs([about_diffuse(one) for one in labelled(options)], seed=options.seed)
     if options.method == "compact":  # before the training, not after it
         truths = [frame.truth for one in split.calibrate for frame in one.frames]
         check_restrained(truths.count("miss"), promise)
-    how = (
-        "by blocks of the same runs, so that nothing is known of other runs"
-        if split.by_blocks
-        else "by whole runs"
-    )
-    return Files(
-        parts={"training": split.train, "calibration": split.calibrate, "test": split.test},
-        region=WHOLE,
-        words=(
-            f"{sum(len(each.frames) for each in split.train)} labelled frames of "
-            f"{', '.join(dict.fromkeys(each.name for each in split.train))}; split {how}"
-        ),
-        task="diffuse",
-    )
+    return files_of(split, WHOLE, "diffuse")

@@ -23,16 +23,13 @@ from hitfinder.training.artifact import Epoch, Restrained, hashed, write_artifac
 from hitfinder.training.fixed import textures_of
 from hitfinder.training.networks.diffuse import DiffuseNet, diffuse_graph
 from hitfinder.training.networks.texture import CELLS, SIDE
-from hitfinder.training.samples import Material, Part, Samples, check_classes
+from hitfinder.training.samples import Material, Part, Samples, check_classes, held_out
 from hitfinder.training.threads import one_thread
 
 NAMES = ("diffuse", "not diffuse")
 BATCH = 32
 RATE = 3e-3
 DECAY = 1e-2
-HELD_OUT = 10
-"""One run of so many shows how training goes on what it does not see, and is not trained on."""
-
 TRIES = 4
 """Networks that begin differently; fitting one takes seconds, and they differ."""
 
@@ -104,11 +101,10 @@ def train_diffuse(
 
 
 def _sets(samples: Sequence[Samples]) -> tuple[_Set, _Set | None]:
-    """What is learned from, and every HELD_OUT-th run beside it (none of fewer runs)."""
-    held_out = samples[HELD_OUT - 1 :: HELD_OUT]
-    learned = [each for place, each in enumerate(samples, 1) if place % HELD_OUT]
+    """What is learned from, and the held-out runs beside it, if there are any."""
+    learned, beside = held_out(samples)
     check_classes(learned, NAMES)
-    return _set(learned), _set(held_out) if held_out else None
+    return _set(learned), _set(beside) if beside else None
 
 
 def _set(samples: Sequence[Samples]) -> _Set:

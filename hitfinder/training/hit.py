@@ -23,7 +23,7 @@ from hitfinder.errors import ArtifactError, DataFileError
 from hitfinder.inference.model_card import ModelCard, read_artifact
 from hitfinder.training.artifact import Epoch, Promise, hashed, write_artifact
 from hitfinder.training.networks.hit import CELL, HitNet, hit_graph
-from hitfinder.training.samples import Material, Part, Samples, check_classes
+from hitfinder.training.samples import Material, Part, Samples, check_classes, held_out
 from hitfinder.training.threads import one_thread
 
 BATCH = 64
@@ -32,9 +32,6 @@ RATE_ON = 6e-4
 """Where weights were learned before: a higher rate would forget them first."""
 
 DECAY = 1e-4
-HELD_OUT = 10
-"""One run of so many shows how training goes on what it does not see, and is not trained on."""
-
 CELLS_WEIGHT = 0.02
 """Of a frame's loss summed over its cells, beside the loss of its verdict."""
 
@@ -183,11 +180,10 @@ def _check_shapes(samples: Sequence[Samples]) -> None:
 
 
 def _sets(samples: Sequence[Samples]) -> tuple[_Set, _Set | None]:
-    """What is learned from, and every HELD_OUT-th run beside it (none of fewer runs)."""
-    held_out = samples[HELD_OUT - 1 :: HELD_OUT]
-    learned = [each for place, each in enumerate(samples, 1) if place % HELD_OUT]
+    """What is learned from, and the held-out runs beside it, if there are any."""
+    learned, beside = held_out(samples)
     check_classes(learned)
-    return _set(learned), _set(held_out) if held_out else None
+    return _set(learned), _set(beside) if beside else None
 
 
 def _set(samples: Sequence[Samples]) -> _Set:

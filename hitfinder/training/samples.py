@@ -36,6 +36,9 @@ Reduce = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 WHOLE = RegionSettings(kind="whole")
 
+HELD_OUT = 10
+"""One run of so many shows how training goes on what it does not see, and is not trained on."""
+
 SHOTS = 50
 """Frames of one task: some 25 MB of 350 x 350 pixels, a second or so of work."""
 
@@ -260,3 +263,9 @@ def check_classes(samples: Sequence[Samples], names: tuple[str, str] = ("hit", "
                 f"none of the {len(truths)} frames to train on is labelled {name}; give both "
                 f"{names[0]} and {names[1]}"
             )
+
+
+def held_out(samples: Sequence[Samples]) -> tuple[list[Samples], list[Samples]]:
+    """What is learned from, and every HELD_OUT-th run beside it (none of fewer runs)."""
+    learned = [each for place, each in enumerate(samples, 1) if place % HELD_OUT]
+    return learned, list(samples[HELD_OUT - 1 :: HELD_OUT])
