@@ -74,7 +74,8 @@ def _payloads(seen: Shots, encoding: str, dtype: np.dtype[Any]) -> list[Payload]
     """The frames as messages of this depth: flags stay the type's largest value."""
     highest = np.iinfo(dtype).max
     flagged = np.iinfo(seen.pixels.dtype).max
-    pixels = np.where(seen.pixels == flagged, highest, np.minimum(seen.pixels, highest))
+    wide = seen.pixels.astype(np.uint64)
+    pixels = np.where(wide == flagged, highest, np.minimum(wide, highest))
     return [_payload(each, encoding) for each in pixels.astype(dtype)]
 
 
