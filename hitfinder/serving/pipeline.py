@@ -113,6 +113,7 @@ class Pipeline:
         line: Line,
         clock: Callable[[], int],
         diffuse: DiffuseStage | None = None,
+        workers: int = 1,
     ) -> None:
         self._ingest = ingest
         self._judge = judge
@@ -121,7 +122,8 @@ class Pipeline:
         self._clock = clock
         self._logger = logging.getLogger("hitfinder")
         self._ingest_worker = Worker("ingest", ingest, clock)
-        self._judge_workers = [Worker("judge", judge, clock)]
+        names = ["judge"] if workers == 1 else [f"judge {n}" for n in range(1, workers + 1)]
+        self._judge_workers = [Worker(name, judge, clock) for name in names]
         if diffuse is not None:
             self._judge_workers.append(Worker("diffuse", diffuse, clock))
         self._publish_worker = Worker("publish", publish, clock, STALLED_WAIT_S)

@@ -197,8 +197,8 @@ class Bench:
         """Let the batch close and judge everything."""
         while len(self.backlog):
             self.judge.step()
-        self.clock.pass_ms(WAIT_MS)
         while not self.judge.idle:
+            self.clock.pass_ms(WAIT_MS)
             self.judge.step()
 
     def second_step(self) -> None:
