@@ -1,5 +1,5 @@
-"""Three threads, one of each: ingest, judge, publish; a fourth where the cascade has a second
-step. Starting, stopping, and noticing a death.
+"""Three threads: ingest, judge, publish; more where there are several workers to judge, one more
+where the cascade has a second step. Starting, stopping, and noticing a death.
 
     start → running → drain: ingest takes what the socket still holds and stops,
                              judge judges what is in flight, publish sends it,
@@ -154,14 +154,21 @@ class Pipeline:
         # What the socket took from the sender before the stop is ours to account for.
         self._finish(end_ns)
         self._ingest.hang_up()
-        for worker in self._judge_workers:
-            worker.stop(STOP_S)
+        self._stop_judging()
         if self._publish_worker.stop(max(STOP_S, timeout_s)):
             self._give_up()
         else:
             self._logger.error(
                 "publish thread hangs in one step; %d messages left", len(self._line)
             )
+
+    def _stop_judging(self) -> None:
+        """All at once: several that hang cost no more time than one."""
+        for worker in self._judge_workers:
+            worker.stop(0)
+        end_ns = self._clock() + int(STOP_S * 1e9)
+        for worker in self._judge_workers:
+            worker.stop(max(0.0, (end_ns - self._clock()) / 1e9))
 
     def _finish(self, end_ns: int) -> None:
         """Until the socket has nothing more, or is never empty, and the line is."""
