@@ -59,43 +59,40 @@ def shots(start: int, stop: int, series: str = "1") -> list[Frame]:
 
 
 class HoldsFirst:
-    """A model whose first batch takes until it is released."""
+    """A method of which the first call takes until it is released."""
 
-    def __init__(self, score: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
-        self._score = score
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
         self.release = threading.Event()
         self.holds = threading.Event()
-        self.later = 0
 
-    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, *arguments: Any) -> Any:
         if not self.holds.is_set():
             self.holds.set()
             self.release.wait(PATIENCE_S)
-        else:
-            self.later += 1
-        return self._score(batch)
+        return self._method(*arguments)
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bench], HoldsFirst]:
-    def hold(bench: Bench) -> HoldsFirst:
-        first = HoldsFirst(bench.model.score)
-        monkeypatch.setattr(bench.model, "score", first)
+def held(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], HoldsFirst]:
+    def hold(owner: Any, name: str) -> HoldsFirst:
+        first = HoldsFirst(getattr(owner, name))
+        monkeypatch.setattr(owner, name, first)
         return first
 
     return hold
 
 
 def test_batches_judged_in_any_order_leave_in_order_of_arrival(
-    tmp_path: Path, held: Callable[[Bench], HoldsFirst]
+    tmp_path: Path, held: Callable[[Any, str], HoldsFirst]
 ) -> None:
     bench = many(tmp_path)
-    first = held(bench)
+    first = held(bench.model, "score")
     pipeline = started(bench)
-    send(bench, *shots(0, BATCH))
+    send(bench, *shots(0, 1))
     until(first.holds.is_set)
-    send(bench, *shots(BATCH, 20 * BATCH))
-    until(lambda: bench.line.counts().in_flight == BATCH)
+    send(bench, *shots(1, 20 * BATCH))
+    until(lambda: bench.line.counts().in_flight == 1)
     assert bench.verdicts() == []
     first.release.set()
     pipeline.drain(PATIENCE_S)
@@ -128,16 +125,16 @@ def begins(series: str, saturation: float) -> SeriesStarted:
 
 
 def test_each_frame_is_read_with_its_own_series_detector(
-    tmp_path: Path, held: Callable[[Bench], HoldsFirst]
+    tmp_path: Path, held: Callable[[Any, str], HoldsFirst]
 ) -> None:
     bench = many(tmp_path, plan=by_detector)
-    first = held(bench)
+    first = held(bench.judge, "_judge")
     pipeline = started(bench)
-    send(bench, begins("a", 20), *shots(0, 2, "a"))
+    send(bench, begins("a", 20), *shots(0, 1, "a"))
     until(first.holds.is_set)
-    send(bench, *shots(2, 4, "a"), begins("b", 80), *shots(0, 3, "b"), begins("c", 40))
+    send(bench, *shots(1, 4, "a"), begins("b", 80), *shots(0, 3, "b"), begins("c", 40))
     send(bench, *shots(0, 1, "c"))
-    until(lambda: bench.line.counts().in_flight == 2)
+    until(lambda: bench.line.counts().in_flight == 1)
     first.release.set()
     pipeline.drain(PATIENCE_S)
     assert [verdict.series for verdict in bench.verdicts()] == [*"aaaabbbc"]
@@ -174,31 +171,31 @@ def test_when_one_dies_it_is_told_and_the_other_judges(
 
     monkeypatch.setattr(bench.judge, "_judge", die_once)
     pipeline = started(bench)
-    send(bench, *shots(0, BATCH))
+    send(bench, *shots(0, 1))
     until(lambda: len(pipeline.problems()) == 1)
     assert "thread died" in pipeline.problems()[0]
-    until(lambda: len(bench.verdicts()) == BATCH)
-    send(bench, *shots(BATCH, 3 * BATCH))
+    until(lambda: len(bench.verdicts()) == 1)
+    send(bench, *shots(1, 3 * BATCH))
     until(lambda: len(bench.verdicts()) == 3 * BATCH)
-    assert [verdict.reason for verdict in bench.verdicts()][:BATCH] == [Reason.DEADLINE] * BATCH
-    assert [verdict.reason for verdict in bench.verdicts()][BATCH:] == [None] * 2 * BATCH
+    reasons = [verdict.reason for verdict in bench.verdicts()]
+    assert reasons == [Reason.DEADLINE, *[None] * (3 * BATCH - 1)]
     assert not pipeline.is_lost
     pipeline.drain(PATIENCE_S)
 
 
 def test_when_one_hangs_the_other_judges(
-    tmp_path: Path, held: Callable[[Bench], HoldsFirst], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, held: Callable[[Any, str], HoldsFirst], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hitfinder.serving.pipeline.STOP_S", 0.05)
     bench = many(tmp_path, deadline_s=1.0)
-    first = held(bench)
+    first = held(bench.model, "score")
     pipeline = started(bench)
-    send(bench, *shots(0, BATCH))
+    send(bench, *shots(0, 1))
     until(first.holds.is_set)
-    send(bench, *shots(BATCH, 3 * BATCH))
+    send(bench, *shots(1, 3 * BATCH))
     until(lambda: len(bench.verdicts()) == 3 * BATCH)
     reasons = [verdict.reason for verdict in bench.verdicts()]
-    assert reasons == [*[Reason.DEADLINE] * BATCH, *[None] * 2 * BATCH]
+    assert reasons == [Reason.DEADLINE, *[None] * (3 * BATCH - 1)]
     pipeline.drain(0.1)
     assert pipeline.hangs
     first.release.set()
