@@ -120,10 +120,11 @@ def run(setup: Setup, orders: Sequence[tuple[float | None, float]]) -> list[Pass
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitfinder-bench-")))
         ports = free_ports()
+        # First, so that it loads its frames while the service starts.
+        ask = stack.enter_context(sending(setup.data, ports.frames, setup.protocol, setup.encoding))
         service = stack.enter_context(running(setup, folder, ports))
         if setup.forwards:
             stack.enter_context(_taking(ports.kept))
-        ask = stack.enter_context(sending(setup.data, ports.frames, setup.protocol, setup.encoding))
         sent = []
         for number, (rate_hz, seconds) in enumerate(orders, 1):
             sent.append(ask(Order(rate_hz=rate_hz, seconds=seconds, series=number)))
