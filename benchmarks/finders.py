@@ -4,7 +4,8 @@ Part of `make bench`. All get the same frames, hits and blanks in turn, on one c
 frame by frame, so that whatever else the machine does hits all alike. Whoever has its turn works
 on the frame once unmeasured and once measured, as in a process that does nothing else. Measured is
 processor time, of which a machine with other work spoils least: in wall time whoever is quick is
-done before he is interrupted, and looks better than he is. What this file does not know: who finds what; `benchmarks.compare_finders` is about that.
+done before he is interrupted, and looks better than he is. What this file does not know: who finds
+what; `benchmarks.compare_finders` is about that.
 """
 
 import time
