@@ -22,13 +22,15 @@ from hitfinder.errors import HitfinderError
 PART = "growth"
 FRAMES = 10
 SECONDS = 2.0
-SIDES = (512, 1024, 1750, 2048, 3072, 4096)
+SIDES = (512, 1024, 1750, 2048, 4096)
 BATCHES = ((1, 2.0), (4, 2.0), (8, 0.0), (8, 2.0), (8, 10.0), (32, 2.0))
 HIT_SHARES = (0.0, 0.2, 0.5, 1.0)
 WORKERS = (1, 2, 4)
-LOADS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0)
+LOADS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0)
+"""Of what a flood leaves time to judge, which is less than what can be judged."""
 RATE_HZ = 120.0
-WHOLE = '[region]\nkind = "whole"\n'
+WHOLE = '[region]\nkind = "whole"\n[detector]\nshape = [{side}, {side}]\n'
+"""The shape, so that no series pays for warming."""
 HALF = 0.5
 """Of what can be judged: a load under which nothing queues."""
 
@@ -59,7 +61,7 @@ def measure(share: float, tell: Tell) -> list[Section]:
             _loads("the middle of 350 × 350 judged", Setup(data=data), "load-crop", seconds, tell),
             _loads(
                 "the whole frame judged",
-                Setup(data=data, more=ON_CPU + WHOLE),
+                Setup(data=data, more=ON_CPU + WHOLE.format(side=1750)),
                 "load-whole",
                 seconds,
                 tell,
@@ -71,11 +73,11 @@ def _sizes(seen: Shots, folder: Path, seconds: float, tell: Tell) -> Section:
     rows = []
     for side in SIDES:
         tell(f"frames of {side} × {side}")
-        pixels = _resized(seen.pixels, side)
+        pixels = resized(seen.pixels, side)
         data = folder / f"{side}.h5"
         write_frames(data, seen, pixels)
         crop = _flood_and_pace(Setup(data=data), seconds)
-        whole = run(Setup(data=data, more=ON_CPU + WHOLE), [(None, seconds)])[0]
+        whole = run(Setup(data=data, more=ON_CPU + WHOLE.format(side=side)), [(None, seconds)])[0]
         size_mb = data.stat().st_size / len(pixels) / 1e6
         cells = (side**2 / 1e6, size_mb, *crop, whole.judged_per_s)
         rows.append(Row(name=f"{side} × {side}", cells=cells))
@@ -104,6 +106,7 @@ def _sizes(seen: Shots, folder: Path, seconds: float, tell: Tell) -> Section:
             y=("middle judged", "whole judged"),
             log="xy",
             level=RATE_HZ,
+            level_says="120 Hz",
         ),
     )
 
@@ -131,7 +134,7 @@ def _hit_shares(seen: Shots, folder: Path, seconds: float, tell: Tell) -> Sectio
     for share in HIT_SHARES:
         tell(f"{share:.0%} hits")
         data = folder / "hits.h5"
-        write_frames(data, seen, _with_hits(seen.pixels, share))
+        write_frames(data, seen, with_hits(seen.pixels, share))
         more = _flood_and_pace(Setup(data=data, forwards=True), seconds, RATE_HZ)
         rows.append(Row(name=f"{share:.0%}", cells=(100 * share, *more)))
     return Section(
@@ -152,7 +155,7 @@ def _workers(data: Path, seconds: float, tell: Tell) -> Section:
     for count in WORKERS:
         tell(f"{count} workers")
         try:
-            setup = Setup(data=data, more=workers_setting(count) + ON_CPU)
+            setup = Setup(data=data, more=with_workers(count))
             rows.append(Row(name=str(count), cells=_flood_and_pace(setup, seconds, RATE_HZ)))
         except HitfinderError as error:
             rows.append(Row(name=f"{count} workers", problem=str(error)))
@@ -166,13 +169,16 @@ def _workers(data: Path, seconds: float, tell: Tell) -> Section:
     )
 
 
-def workers_setting(count: int) -> str:
-    """TOML for so many workers, wherever the configuration has that setting. Raises RigError."""
+def with_workers(count: int) -> str:
+    """TOML for so many workers on the CPU, wherever the configuration has that setting. Raises
+    RigError.
+    """
+    wanted = f"workers = {count}\n"
     if "workers" in ServeConfig.model_fields:
-        return f"workers = {count}\n"
+        return wanted + ON_CPU
     for name, field in ServeConfig.model_fields.items():
         if "workers" in getattr(field.annotation, "model_fields", {}):
-            return f"[{name}]\nworkers = {count}\n"
+            return ON_CPU + (wanted if name == "model" else f"[{name}]\n{wanted}")
     raise RigError("this version judges with one worker; measure one that has the setting")
 
 
@@ -180,37 +186,33 @@ def _loads(what: str, setup: Setup, plot: str, seconds: float, tell: Tell) -> Se
     tell(f"load, {what}: capacity")
     (flood,) = run(setup, [(None, seconds)])
     orders = [(load * flood.judged_per_s, seconds) for load in LOADS]
-    tell(f"load, {what}: up to {100 * LOADS[-1]:.0f} % of {flood.judged_per_s:.0f} frames/s")
-    rows = []
-    for load, passed in zip(LOADS, run(setup, orders), strict=True):
-        cells: tuple[Cell, ...] = (
-            100 * passed.sent_per_s / flood.judged_per_s,
-            passed.sent_per_s,
-            passed.judged_per_s,
-            passed.percentile(50),
-            passed.percentile(99),
-            100 * passed.unjudged_share,
+    tell(f"load, {what}: up to {orders[-1][0]:.0f} frames/s")
+    curve = run(setup, orders)
+    most = max(passed.judged_per_s for passed in curve)
+    rows = [
+        Row(
+            name=f"{passed.sent_per_s:.3g}",
+            cells=(
+                100 * passed.sent_per_s / most,
+                passed.judged_per_s,
+                passed.percentile(50),
+                passed.percentile(99),
+                100 * passed.unjudged_share,
+            ),
         )
-        rows.append(Row(name=f"{load:.0%}", cells=cells))
+        for passed in curve
+    ]
     return Section(
         part=PART,
         title=f"Latency and load, {what}",
         says=(
-            f"1750 × 1750; 100 %: what was judged with the sender as fast as it can, "
-            f"{flood.judged_per_s:.0f} frames/s. Sent is what the sender reached. Latency is that "
+            f"1750 × 1750; 100 % is the most that was judged, {most:.3g} frames/s. Latency is that "
             "of judged frames; the others go on unjudged, none is lost."
         ),
-        first="wanted load",
-        columns=(
-            Column(name="load", unit="%"),
-            Column(name="sent", unit="frames/s"),
-            JUDGED,
-            P50,
-            P99,
-            UNJUDGED,
-        ),
+        first="sent, frames/s",
+        columns=(Column(name="load", unit="%"), JUDGED, P50, P99, UNJUDGED),
         rows=tuple(rows),
-        plot=Plot(name=plot, kind="lines", x="load", y=("p50", "p99"), log="y"),
+        plot=Plot(name=plot, kind="lines", x="load", y=("p50", "p99"), right="unjudged", log="y"),
     )
 
 
@@ -226,7 +228,7 @@ def _flood_and_pace(
     return flood.judged_per_s, paced.percentile(50), paced.percentile(99)
 
 
-def _resized(pixels: NDArray[Any], side: int) -> NDArray[Any]:
+def resized(pixels: NDArray[Any], side: int) -> NDArray[Any]:
     """(n, side, side): the middle of a mosaic of the frames, whose middle stays in the middle."""
     rows = pixels.shape[1]
     tiles = 1 + 2 * -(-max(0, side - rows) // (2 * rows))  # odd: the middle one stands alone
@@ -235,7 +237,7 @@ def _resized(pixels: NDArray[Any], side: int) -> NDArray[Any]:
     return mosaic[:, start : start + side, start : start + side]
 
 
-def _with_hits(pixels: NDArray[Any], share: float) -> NDArray[Any]:
+def with_hits(pixels: NDArray[Any], share: float) -> NDArray[Any]:
     """As many frames, so many of them hits: even places are hits, odd ones blanks."""
     hits, blanks = pixels[::2], pixels[1::2]
     count = len(pixels)

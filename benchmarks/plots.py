@@ -7,11 +7,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+from numpy.typing import NDArray
 
 from benchmarks.record import Cell, Plot, Record, Row, Section, Spread, picture
 
 WIDTH_INCHES, HEIGHT_INCHES = 7.0, 4.0
-INK = "#444444"
+INK, GREY, PALE = "#444444", "#888888", "#bbbbbb"
 
 
 def draw(record: Record, folder: Path) -> None:
@@ -31,31 +33,37 @@ def draw(record: Record, folder: Path) -> None:
 
 
 def _lines(axes: Axes, section: Section, plot: Plot) -> None:
-    rows = _measured(section)
-    names = [column.name for column in section.columns]
-    x = [_triple(row.cells[names.index(plot.x)])[1] for row in rows]
+    x = _column(section, plot.x)[:, 1]
     for number, wanted in enumerate(plot.y):
-        y = np.array([_triple(row.cells[names.index(wanted)]) for row in rows])  # (n, 3)
+        low, middle, high = _column(section, wanted).T
         color = mpl.color_sequences["tab10"][number]
-        axes.plot(x, y[:, 1], marker="o", markersize=4, color=color, label=wanted)
-        axes.fill_between(x, y[:, 0], y[:, 2], color=color, alpha=0.15, linewidth=0)
+        axes.plot(x, middle, marker="o", markersize=4, color=color, label=wanted)
+        axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
     axes.set_xlabel(_heading(section, plot.x))
     units = {column.unit for column in section.columns if column.name in plot.y}
-    axes.set_ylabel(plot.y[0] if len(plot.y) == 1 else " and ".join(sorted(units)))
-    if len(plot.y) > 1:
-        axes.legend(frameon=False, fontsize=9)
-    if len(plot.y) == 1:
-        axes.set_ylabel(_heading(section, plot.y[0]))
+    axes.set_ylabel(", ".join(sorted(units)) if plot.y[1:] else _heading(section, plot.y[0]))
+    if plot.y[1:]:
+        place = (0.5, -0.13)  # below: inside it would hide what has an axis of its own
+        columns = len(plot.y)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=place, ncols=columns)
     _scale(axes, plot)
     if plot.level is not None:
         axes.axhline(plot.level, color=INK, linestyle="--", linewidth=0.9)
+        place = (1.0, plot.level)
+        across = axes.get_yaxis_transform()
+        axes.text(*place, plot.level_says, transform=across, ha="right", va="bottom", fontsize=8)
+    if plot.right:
+        beside = axes.twinx()
+        beside.plot(x, _column(section, plot.right)[:, 1], color=GREY, linestyle=":", marker=".")
+        beside.set_ylabel(_heading(section, plot.right), color=GREY)
+        beside.set_ylim(bottom=0)
+        beside.spines["top"].set_visible(False)
 
 
 def _bars(axes: Axes, section: Section, plot: Plot) -> None:
-    rows = list(reversed(_measured(section)))
-    place = [column.name for column in section.columns].index(plot.y[0])
-    y = np.array([_triple(row.cells[place]) for row in rows])
-    colors = ["#bbbbbb" if row.source else mpl.color_sequences["tab10"][0] for row in rows]
+    rows = _measured(section)[::-1]
+    y = _column(section, plot.y[0])[::-1]
+    colors = [PALE if row.source else mpl.color_sequences["tab10"][0] for row in rows]
     low_high = np.abs(y[:, [0, 2]] - y[:, [1]]).T
     axes.barh([row.name for row in rows], y[:, 1], xerr=low_high, color=colors, ecolor=INK)
     for row, (_, value, high) in enumerate(y):
@@ -66,16 +74,25 @@ def _bars(axes: Axes, section: Section, plot: Plot) -> None:
     axes.tick_params(axis="y", labelsize=8)
     _scale(axes, plot)
     if "x" in plot.log:
-        axes.set_xlim(right=float(y[:, 2].max()) * 2.5)
+        axes.set_xlim(float(y[:, 0].min()) / 2, float(y[:, 2].max()) * 2.5)
     if plot.level is not None:
         axes.axvline(plot.level, color=INK, linestyle="--", linewidth=0.9)
+        up = axes.get_xaxis_transform()
+        axes.text(plot.level, 1.0, f" {plot.level_says}", transform=up, va="top", fontsize=8)
 
 
 def _scale(axes: Axes, plot: Plot) -> None:
-    if "x" in plot.log:
-        axes.set_xscale("log")
-    if "y" in plot.log:
-        axes.set_yscale("log")
+    for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+        if name in plot.log:
+            (axes.set_xscale if name == "x" else axes.set_yscale)("log")
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+
+
+def _column(section: Section, name: str) -> NDArray[np.float64]:
+    """(rows, 3): low, middle, high of what was measured, no number where a cell holds none."""
+    place = [column.name for column in section.columns].index(name)
+    return np.array([_triple(row.cells[place]) for row in _measured(section)]).reshape(-1, 3)
 
 
 def _measured(section: Section) -> Sequence[Row]:

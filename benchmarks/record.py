@@ -97,16 +97,19 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """A picture of a section, by the names of its columns: `lines` of each of `y` over `x`, or a
-    bar a row for `y[0]`. `name` goes into the file's. `level` draws a line across, e.g. a bar.
+    """A picture of a section, by the names of its columns: `lines` of each of `y` over `x`, and of
+    `right` with an axis of its own; or a bar a row for `y[0]`. `name` goes into the file's.
+    `level` draws a line across, `level_says` what it is.
     """
 
     name: str
     kind: Literal["lines", "bars"]
     y: tuple[str, ...]
     x: str = ""
+    right: str = ""
     log: Literal["", "x", "y", "xy"] = ""
     level: float | None = None
+    level_says: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

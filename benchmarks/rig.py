@@ -120,10 +120,11 @@ def run(setup: Setup, orders: Sequence[tuple[float | None, float]]) -> list[Pass
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitfinder-bench-")))
         ports = free_ports()
+        # First, so that it loads its frames while the service starts.
+        ask = stack.enter_context(sending(setup.data, ports.frames, setup.protocol, setup.encoding))
         service = stack.enter_context(running(setup, folder, ports))
         if setup.forwards:
             stack.enter_context(_taking(ports.kept))
-        ask = stack.enter_context(_sender(setup, ports))
         sent = []
         for number, (rate_hz, seconds) in enumerate(orders, 1):
             sent.append(ask(Order(rate_hz=rate_hz, seconds=seconds, series=number)))
@@ -147,8 +148,8 @@ def running(setup: Setup, folder: Path, ports: Ports) -> Iterator["subprocess.Po
         yield service
 
 
-class _Ask:
-    """Orders for the sender's process."""
+class Ask:
+    """Orders for the sender's process; made by `sending`."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         if process.stdin is None or process.stdout is None:
@@ -166,8 +167,11 @@ class _Ask:
 
 
 @contextmanager
-def _sender(setup: Setup, ports: Ports) -> Iterator[_Ask]:
-    words = (str(setup.data), f"tcp://127.0.0.1:{ports.frames}", setup.protocol, setup.encoding)
+def sending(
+    data: Path, port: int, protocol: str = "dectris-v2", encoding: str = "bslz4"
+) -> Iterator[Ask]:
+    """A sender of a file's frames, bound to a port of this machine."""
+    words = (str(data), f"tcp://127.0.0.1:{port}", protocol, encoding)
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.sender", *words],
         stdin=subprocess.PIPE,
@@ -175,7 +179,7 @@ def _sender(setup: Setup, ports: Ports) -> Iterator[_Ask]:
     )
     with process:
         try:
-            yield _Ask(process)
+            yield Ask(process)
         finally:
             process.kill()
 

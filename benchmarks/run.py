@@ -2,7 +2,7 @@
 
     python -m benchmarks.run                        all parts, some 8 minutes on two quiet cores
     python -m benchmarks.run --only finders growth  those alone; the others' figures stay
-    python -m benchmarks.run --share 0.1            a tenth of the turns: to see whether it works
+    python -m benchmarks.run --share 0.1 --out DIR  a tenth of the turns, a page untouched: a trial
     python -m benchmarks.run --only                 measures nothing; tables and plots anew
 
 Written are `benchmarks/results/MACHINE.json`, its plots beside it, and the tables of
@@ -14,6 +14,7 @@ import argparse
 import importlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -98,29 +99,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--share", type=float, default=1.0, help="of the usual turns and seconds")
-    parser.add_argument("--machine", default=machine.name(), help="names the file")
+    add_place(parser)
     options = parser.parse_args()
-    path = RESULTS / f"{options.machine}.json"
+    path = options.out / f"{options.machine}.json"
     console = Console()
     if options.only:
-        old = load_record(path) if path.exists() else Record(name=options.machine, about="")
-        record = Record(
-            name=old.name,
-            about=machine.about(),
-            versions=machine.versions(),
-            sections=old.sections,
-        )
         parts = [part for part in PARTS if part in options.only]
-        record = _measure_all(record, path, parts, options.share)
-        _tell_bars(console, record)
-    for one in records(RESULTS):
-        plots.draw(one, RESULTS)
-    PAGE.write_text(written_page(PAGE.read_text(encoding="utf-8"), RESULTS), encoding="utf-8")
-    console.print(f"written: {path}, {PAGE}")
+        record = _measure_all(record_of(path), path, parts, options.share)
+        tell_bars(console, record, *parts)
+        console.print(f"written: {path}")
+    publish(options.out)
 
 
-def _tell_bars(console: Console, record: Record) -> None:
-    for section in record.sections:
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Options that say where to write: `machine`, `out`."""
+    parser.add_argument("--machine", default=machine.name(), help="names the file")
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS, help="another folder: a trial, that no page shows"
+    )
+
+
+def record_of(path: Path) -> Record:
+    """A machine's record, or the first; about this machine as it is now. Raises DataFileError."""
+    old = load_record(path) if path.exists() else Record(name=path.stem, about="")
+    return replace(old, about=machine.about(), versions=machine.versions())
+
+
+def publish(folder: Path) -> None:
+    """Plots of the records in a folder and, where it is the project's, the page."""
+    for record in records(folder):
+        plots.draw(record, folder)
+    if folder == RESULTS:
+        page = written_page(PAGE.read_text(encoding="utf-8"), folder)
+        PAGE.write_text(page, encoding="utf-8")
+
+
+def tell_bars(console: Console, record: Record, *parts: str) -> None:
+    """What of these parts is missing, and every bar."""
+    for section in (each for each in record.sections if each.part in parts):
         for row in section.rows:
             if row.problem:
                 console.print(escape(f"not measured: {row.name}: {row.problem}"), style="yellow")
