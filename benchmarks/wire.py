@@ -1,7 +1,8 @@
 """The whole service against a loop that only receives, and what a frame costs in each stage.
 
 A turn runs the same sender, a process of its own on the same machine, against the bare loop, then
-against a real `hitfinder serve`. What counts is a verdict of the model. Part of `make bench`. What this file does not know: how costs grow (`benchmarks.growth`).
+against a real `hitfinder serve`. What counts is a verdict of the model. Part of `make bench`.
+What this file does not know: how costs grow (`benchmarks.growth`).
 """
 
 import os
@@ -279,7 +280,7 @@ def _rest(column: dict[str, Spread]) -> float:
     return column["whole service"].median - stages
 
 
-def _row(name: str, columns: list[dict[str, Spread]], values: list[Spread] | list[float]) -> Row:
+def _row(name: str, columns: list[dict[str, Spread]], values: Sequence[Spread | float]) -> Row:
     cells: list[Cell] = []
     for column, value in zip(columns, values, strict=True):
         middle = value.median if isinstance(value, Spread) else value

@@ -115,6 +115,7 @@ class Receiver:
         if self._settings.socket == "sub":
             options[zmq.SUBSCRIBE] = b""
         self._socket, self._connections = _opened(self._settings, self._context, options)
+        self._timeout_ms = -1
 
     def receive(self, timeout_ms: int) -> tuple[Part, ...] | None:
         """The next message, or None after `timeout_ms`.
@@ -147,9 +148,12 @@ class Receiver:
         with contextlib.suppress(zmq.Again):
             return self._socket.recv(zmq.NOBLOCK, copy=False)
         self._connections.pump()
-        if not self._socket.poll(timeout_ms):
-            return None
-        return self._socket.recv(copy=False)
+        if timeout_ms != self._timeout_ms:
+            self._timeout_ms = timeout_ms
+            self._socket.set(zmq.RCVTIMEO, timeout_ms)
+        with contextlib.suppress(zmq.Again):
+            return self._socket.recv(copy=False)
+        return None
 
     def _reattach_if_abandoned(self, waited_ms: int) -> None:
         """Connect anew to a sender that libzmq gave up. Nothing waits in the socket now."""
