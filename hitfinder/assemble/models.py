@@ -17,12 +17,6 @@ from hitfinder.inference.sessions import Device
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
 
-GPU_FAILED = "GPU failed"
-"""The report of a move to the CPU."""
-
-NO_GRAPHS = "no CUDA graphs"
-"""The report of CUDA graphs that were wanted and cannot be had."""
-
 
 class _Load(Protocol):
     """Loads a section's model anew."""
@@ -37,16 +31,16 @@ def load_hit(
     load = _loader("model", "hit", settings, folder)
     model = load(settings.device, captures=settings.cuda_graphs)
     if model.no_capture:
-        reports.add(NO_GRAPHS, f"judging on the GPU without: {model.no_capture}")
+        reports.add("no CUDA graphs", f"judging on the GPU without: {model.no_capture}")
 
     def moved(now: OnnxModel, why: str) -> None:
         if now.device == "cuda":
-            reports.add(NO_GRAPHS, f"judging on the GPU without: {why}")
+            reports.add("no CUDA graphs", f"judging on the GPU without: {why}")
             return
         metrics.device.labels("cuda").set(0)
         metrics.device.labels("cpu").set(1)
         metrics.device_fallback.set(1)
-        reports.add(GPU_FAILED, f"judging on the CPU until the next start: {why}")
+        reports.add("GPU failed", f"judging on the CPU until the next start: {why}")
 
     spares = _spares(load, model, settings.device, captures=settings.cuda_graphs)
     return model, LastingModel(model, spares, moved)
@@ -61,7 +55,7 @@ def load_diffuse(
 
     def moved(now: OnnxModel, why: str) -> None:
         metrics.diffuse_model.info(about(now) | {"device": now.device})
-        reports.add(GPU_FAILED, f"the second step runs on the CPU until the next start: {why}")
+        reports.add("GPU failed", f"the second step runs on the CPU until the next start: {why}")
 
     return model, LastingModel(model, _spares(load, model, settings.device), moved)
 
