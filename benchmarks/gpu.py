@@ -1,0 +1,379 @@
+"""`make bench-gpu`: how near the models come to what a GPU can do, and to what is wanted.
+
+    python -m benchmarks.gpu                       some 8 minutes on a GPU
+    python -m benchmarks.gpu --only rates service  those alone
+    python -m benchmarks.gpu --json results.json   the tables as a record, too
+
+Without a GPU: one line that says why, and exit status 0. With one it prints tables: limits of the
+GPU, measured by PyTorch in the same run; the hit model and VGG16 in ONNX Runtime, as served, beside
+the same networks in PyTorch, eager and compiled, in turns, each from page-locked host memory to
+scores in host memory; whether the GPU's scores are the CPU's; a cold start; and the service at
+120 Hz. It wants an environment of its own: docs/how-to/gpu.md.
+"""
+
+import argparse
+import importlib
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from benchmarks.gpu_limits import (
+    PART,
+    Demand,
+    Limits,
+    crop_demand,
+    limits_section,
+    measure_limits,
+    rate_bar,
+    told_shares,
+    vgg16_demand,
+)
+from benchmarks.gpu_networks import (
+    Scores,
+    compiled_scores,
+    eager_scores,
+    hit_net,
+    relieved_vgg16,
+    vgg16_alone,
+    vgg16_net,
+)
+from benchmarks.gpu_service import latency, start_cold
+from benchmarks.material import regions, shots
+from benchmarks.record import (
+    Bar,
+    Column,
+    Record,
+    Row,
+    Section,
+    Spread,
+    Tell,
+    as_markdown,
+    cannot_run,
+    save_record,
+    spread,
+)
+from hitfinder.errors import HitfinderError
+from hitfinder.inference.model_card import shipped_models
+from hitfinder.inference.onnx_model import OnnxModel
+from hitfinder.inference.sessions import CUDA, start
+from hitfinder.simulation.catalog import CENTRAL_PX
+from hitfinder.training.networks.vgg16 import SIDE
+
+PARTS = ("limits", "rates", "agreement", "start", "service")
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Batches: those that are served, and larger ones, to see what the GPU would give."""
+
+VGG16_SIZES = (1, 8, 32, 64)
+WHOLE_SIZES = (1, 4, 8)
+"""Whole frames: 12 MB each as float32."""
+
+TURN_S = 0.2
+TURNS = 9
+
+CROPS_PER_S, VGG16_PER_S, P99_MS = 20_000.0, 4_000.0, 5.0
+"""What is wanted on an H100 or H200."""
+
+NEAR = 1e-3
+"""How far a score on the GPU may lie from the CPU's: thresholds have come from the CPU."""
+
+RATES = (Column(name="frames/s"), Column(name="ms a batch"), Column(name="share of limit"))
+
+
+def why_not() -> str:
+    """What is missing; empty where everything can be measured."""
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError:
+        return "PyTorch is not installed"
+    if not torch.cuda.is_available():
+        return "PyTorch sees no GPU"
+    session, why = start((shipped_models() / "hit" / "model.onnx").read_bytes(), "cuda")
+    return "" if CUDA in session.get_providers() else f"ONNX Runtime: {why}"
+
+
+def measure(parts: Sequence[str], tell: Tell) -> list[Section]:
+    """All sections that are asked for; one that cannot be measured says why."""
+    torch = importlib.import_module("torch")
+    device = torch.cuda.get_device_name()
+    tell("limits")
+    limits = measure_limits(torch)
+    sections = [limits_section(limits, device)] if "limits" in parts else []
+    acts: dict[str, list[tuple[str, Callable[[], Section]]]] = {
+        "rates": [
+            (f"{device}: hit model, crops", lambda: hit_rates(torch, limits, tell)),
+            (f"{device}: VGG16, 224²", lambda: vgg16_rates(torch, limits, tell)),
+            (f"{device}: VGG16, whole frames", lambda: whole_rates(limits, tell)),
+        ],
+        "agreement": [(f"{device}: the CPU's scores", agreement)],
+        "start": [(f"{device}: cold start", lambda: cold_start(torch, tell))],
+        "service": [(f"{device}: the service at 120 Hz", lambda: at_120_hz(tell))],
+    }
+    for part in parts:
+        for title, act in acts.get(part, []):
+            tell(title)
+            try:
+                sections.append(act())
+            except (HitfinderError, RuntimeError, OSError) as error:
+                sections.append(cannot_run(PART, title, str(error).partition("\n")[0]))
+    return sections
+
+
+def hit_rates(torch: Any, limits: Limits, tell: Tell) -> Section:
+    """The hit model on central crops, by size of batch."""
+    folder = shipped_models() / "hit"
+    plain = OnnxModel.load(folder, "cuda")
+    graphs = OnnxModel.load(folder, "cuda", captures=True)
+    ways: dict[str, Scores] = {"ONNX Runtime": plain.score}
+    if not graphs.no_capture:
+        ways["ONNX Runtime, CUDA graphs"] = graphs.score
+    ways["PyTorch, eager"] = eager_scores(torch, hit_net())
+    ways["PyTorch, compiled"] = compiled_scores(torch, hit_net())
+    crops = crops_of(max(SIZES), plain.buffer)
+    rows, served = in_turns(ways, crops, SIZES, crop_demand(CENTRAL_PX), limits, tell)
+    said = f" No CUDA graphs: {graphs.no_capture}." if graphs.no_capture else ""
+    return Section(
+        part=PART,
+        title=f"{torch.cuda.get_device_name()}: hit model, crops of {CENTRAL_PX} x {CENTRAL_PX}",
+        says=f"Page-locked host memory to scores in host memory, float32 without TF32.{said}",
+        first="runtime, size of batch",
+        columns=RATES,
+        rows=rows,
+        bars=(rate_bar("crops/s, hit model, ONNX Runtime", served, CROPS_PER_S),),
+    )
+
+
+def vgg16_rates(torch: Any, limits: Limits, tell: Tell) -> Section:
+    """VGG16 in float16, by size of batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        vgg16_alone(Path(folder))
+        plain = OnnxModel.load(Path(folder), "cuda")
+        graphs = OnnxModel.load(Path(folder), "cuda", captures=True)
+    ways: dict[str, Scores] = {"ONNX Runtime": plain.score}
+    if not graphs.no_capture:
+        ways["ONNX Runtime, CUDA graphs"] = graphs.score
+    ways["PyTorch, eager"] = eager_scores(torch, vgg16_net(), half=True)
+    ways["PyTorch, compiled"] = compiled_scores(torch, vgg16_net(), half=True)
+    images = plain.buffer((max(VGG16_SIZES), SIDE, SIDE))
+    images[:] = np.random.default_rng(1).standard_normal(images.shape, np.float32)
+    demand = vgg16_demand(SIDE * SIDE)
+    rows, served = in_turns(ways, images, VGG16_SIZES, demand, limits, tell)
+    return Section(
+        part=PART,
+        title=f"{torch.cuda.get_device_name()}: VGG16 in float16, {SIDE} x {SIDE}",
+        says="To its seventh layer, random weights; page-locked host memory to host memory.",
+        first="runtime, size of batch",
+        columns=RATES,
+        rows=rows,
+        bars=(rate_bar("frames/s, VGG16 float16, ONNX Runtime", served, VGG16_PER_S),),
+    )
+
+
+def whole_rates(limits: Limits, tell: Tell) -> Section:
+    """The whole graph from a raw frame: relief, VGG16, head."""
+    with tempfile.TemporaryDirectory() as folder:
+        relieved_vgg16(Path(folder))
+        model = OnnxModel.load(Path(folder), "cuda")
+    found = shots(max(WHOLE_SIZES))
+    reader = found.reader("whole")
+    frames = model.buffer((len(found.pixels), *reader.shape))
+    frames[:] = regions(reader, found.pixels)
+    demand = vgg16_demand(frames[0].size)
+    rows, _ = in_turns({"ONNX Runtime": model.score}, frames, WHOLE_SIZES, demand, limits, tell)
+    return Section(
+        part=PART,
+        title=f"VGG16 artifact in float16, frames of {frames.shape[1]} x {frames.shape[2]}",
+        says="Raw pixels to a score, the relief in float32 included.",
+        first="runtime, size of batch",
+        columns=RATES,
+        rows=rows,
+    )
+
+
+def in_turns(
+    ways: dict[str, Scores],
+    images: NDArray[np.float32],
+    sizes: Sequence[int],
+    demand: Demand,
+    limits: Limits,
+    tell: Tell,
+) -> tuple[tuple[Row, ...], list[Spread]]:
+    """Rows for every way and size; and the rates of ONNX Runtime's, in frames a second."""
+    rows: list[Row] = []
+    served: list[Spread] = []
+    for size in sizes:
+        batch = images[:size]
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for turn in range(-1, TURNS):  # in the first, everything compiles and warms
+            for name, score in ways.items():
+                tell(f"{name}, {size} at once")
+                taken = batch_seconds(score, batch)
+                if turn >= 0:
+                    seconds[name].append(taken)
+        for name, each in seconds.items():
+            rate = spread([size / taken for taken in each])
+            rows.append(
+                Row(
+                    name=f"{name}, {size}",
+                    cells=(
+                        rate,
+                        spread([1e3 * taken for taken in each]),
+                        told_shares(rate.median, demand, limits),
+                    ),
+                )
+            )
+            if name.startswith("ONNX"):
+                served.append(rate)
+    return tuple(rows), served
+
+
+def batch_seconds(score: Scores, batch: NDArray[np.float32]) -> float:
+    """Of one batch, on average over TURN_S: scores are in host memory when a call returns."""
+    score(batch)
+    batches, taken, began = 0, 0.0, time.perf_counter()
+    while not batches or taken < TURN_S:
+        score(batch)
+        batches += 1
+        taken = time.perf_counter() - began
+    return taken / batches
+
+
+def crops_of(
+    count: int, buffer: Callable[[tuple[int, int, int]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """So many central crops of the demo's run, few of them different, in memory from `buffer`."""
+    found = shots(8)
+    crops = regions(found.reader("center"), found.pixels)
+    out = buffer((count, *crops.shape[1:]))
+    out[:] = crops[np.arange(count) % len(crops)]
+    return out
+
+
+def agreement() -> Section:
+    """Scores of the shipped models on GPU and CPU, of frames with modules that are not measured:
+    what stands for those is so large that a convolution by another method would smear it.
+    """
+    found = shots(16)
+    rows, worst = [], 0.0
+    for name, kind in (("hit", "center"), ("hit", "whole"), ("diffuse", "whole")):
+        images = regions(found.reader(kind), found.pixels)
+        images[::3, : images.shape[1] // 3, : images.shape[2] // 2] = np.nan
+        models = [OnnxModel.load(shipped_models() / name, device) for device in ("cuda", "cpu")]
+        scores = [[model.score(image[None])[0] for image in images] for model in models]
+        away = float(np.abs(np.array(scores[0]) - np.array(scores[1])).max())
+        worst = max(worst, away if np.isfinite(away) else np.inf)
+        rows.append(Row(name=f"{name}, {kind}", cells=(float(len(images)), f"{away:.1e}")))
+    return Section(
+        part=PART,
+        title="Scores on the GPU against the CPU's",
+        says="The largest difference; a third of the frames lack a sixth of their pixels.",
+        first="model, region",
+        columns=(Column(name="frames"), Column(name="largest difference")),
+        rows=tuple(rows),
+        bars=(Bar(what="largest difference of a score", value=worst, most=NEAR),),
+    )
+
+
+def cold_start(torch: Any, tell: Tell) -> Section:
+    """Processes that load and warm the hit model."""
+    rows = []
+    for name, captures in (("hit", False), ("hit, CUDA graphs", True)):
+        tell(f"cold start, {name}")
+        found = start_cold(captures, lambda: int(torch.cuda.mem_get_info()[0]))
+        cells = (
+            *(found.import_s, found.load_s, found.warm_s),
+            *(found.first_ms, found.usual_ms, found.held_bytes / 2**20),
+        )
+        rows.append(Row(name=name, cells=cells))
+    names = {"imports": "s", "session": "s", "warming": "s"}
+    names |= {"first batch of 32": "ms", "median of 32": "ms", "GPU memory held": "MiB"}
+    return Section(
+        part=PART,
+        title="A cold start on the GPU",
+        says="One process each; files in the system's cache. Memory includes CUDA's own.",
+        first="model",
+        columns=tuple(Column(name=name, unit=unit) for name, unit in names.items()),
+        rows=tuple(rows),
+    )
+
+
+def at_120_hz(tell: Tell) -> Section:
+    """The demo on the GPU, cascade on."""
+    tell("the service at 120 Hz for 20 s")
+    found = latency(20.0, Console(file=sys.stderr))
+    rows = [
+        Row(name=name, cells=tuple(float(each) for each in np.percentile(ms, (50, 95, 99))))
+        for name, ms in (("all", found.all_ms), ("misses: the hit model alone", found.misses_ms))
+    ]
+    return Section(
+        part=PART,
+        title="The service on the GPU at 120 Hz, cascade on",
+        says=(
+            f"1750 x 1750, bslz4, stream v2 over TCP; {found.sent} sent, {found.lost} lost, "
+            f"{found.unjudged} unjudged; ready {found.ready_s:.1f} s after its start."
+        ),
+        first="arrival to verdict",
+        columns=tuple(Column(name=name, unit="ms") for name in ("p50", "p95", "p99")),
+        rows=tuple(rows),
+        bars=(
+            Bar(what="p99, ms", value=float(np.percentile(found.all_ms, 99)), most=P99_MS),
+            Bar(what="frames lost or unjudged", value=float(found.lost + found.unjudged), most=0),
+        ),
+    )
+
+
+def about_gpu() -> Record:
+    """What it runs on."""
+    torch = importlib.import_module("torch")
+    seen = torch.cuda.get_device_properties(0)
+    versions = {"Python": platform.python_version(), "CUDA of PyTorch": str(torch.version.cuda)}
+    for package in ("torch", "onnxruntime-gpu", "nvidia-cudnn-cu13", "numpy"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return Record(
+        name=seen.name.lower().replace(" ", "-"),
+        about=f"{seen.name}, {seen.total_memory / 2**30:.0f} GiB, {platform.machine()}",
+        versions=versions,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    made.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    made.add_argument("--json", type=Path, help="write the record here")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 0, measured or not; a bar that is missed is told in its table."""
+    options = parser().parse_args(arguments)
+    try:
+        why = why_not()
+    except HitfinderError as error:
+        why = str(error)
+    if why:
+        print(f"no GPU is measured: {why}; docs/how-to/gpu.md says what it takes")
+        return 0
+    console = Console(stderr=True)
+    with console.status("") as status:
+        sections = measure(options.only, lambda text: status.update(text))
+    record = about_gpu().with_part(sections, (PART,))
+    if options.json is not None:
+        save_record(record, options.json)
+    print(as_markdown([record]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
