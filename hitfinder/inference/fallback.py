@@ -9,6 +9,7 @@ Used by one thread at a time. What this file does not know: what to make of a mo
 told), and devices: spares are tried in order.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -87,7 +88,7 @@ class LastingModel:
             try:
                 model = self._spares.pop(0)()
             except HitfinderError as error:
-                why = f"{why}; {error}"
+                logging.getLogger("hitfinder.model").warning("cannot go on with a spare: %s", error)
                 continue
             self._lost.append(self._model)
             self._model, self._failures = model, 0

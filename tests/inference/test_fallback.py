@@ -88,13 +88,16 @@ def test_failures_now_and_then_are_no_reason(tmp_path: Path) -> None:
     assert setting.lasting.moves == 0
 
 
-def test_spares_are_tried_in_order_and_those_that_do_not_load_are_told(tmp_path: Path) -> None:
+def test_spares_are_tried_in_order_and_those_that_do_not_load_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     setting = Setting(tmp_path, plain=False, cpu=True)
     setting.sessions["first"].dead = True
     setting.fail(IN_A_ROW)
     ((now, why),) = setting.moves
     assert now == "cpu"
-    assert why.endswith("CUDA failure 700: an illegal access; plain is absent")
+    assert why.endswith("CUDA failure 700: an illegal access")
+    assert "cannot go on with a spare: plain is absent" in caplog.text
 
 
 def test_without_a_spare_it_fails_and_may_recover(tmp_path: Path) -> None:
