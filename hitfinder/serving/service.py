@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hitfinder.errors import HitfinderError, LedgerError
-from hitfinder.ledger.store import Crash, Ledger
+from hitfinder.ledger.store import Ledger
+from hitfinder.ledger.takeover import Crash
 from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.http import HttpServer
 from hitfinder.serving.log import told

@@ -494,7 +494,7 @@ def test_an_export_that_fails_leaves_the_target_as_it_was(tmp_path: Path) -> Non
 def test_a_series_goes_on_with_its_gaps_however_many(
     path: Path, monkeypatch: pytest.MonkeyPatch, most_runs: int
 ) -> None:
-    monkeypatch.setattr("hitfinder.ledger.store.MOST_RUNS", most_runs)
+    monkeypatch.setattr("hitfinder.ledger.open_series.MOST_RUNS", most_runs)
     first = make(path)
     first.open(0)
     first.series_started(SeriesStarted(series="7"), 0)
