@@ -61,6 +61,7 @@ from benchmarks.record import (
     save_record,
     spread,
 )
+from hitfinder.commands.models import NEAR
 from hitfinder.errors import HitfinderError
 from hitfinder.inference.model_card import shipped_models
 from hitfinder.inference.onnx_model import OnnxModel
@@ -81,9 +82,6 @@ TURNS = 9
 
 CROPS_PER_S, VGG16_PER_S, P99_MS = 20_000.0, 4_000.0, 5.0
 """What is wanted on an H100 or H200."""
-
-NEAR = 1e-3
-"""How far a score on the GPU may lie from the CPU's: thresholds have come from the CPU."""
 
 RATES = (Column(name="frames/s"), Column(name="ms a batch"), Column(name="share of limit"))
 
@@ -278,7 +276,7 @@ def agreement() -> Section:
         first="model, region",
         columns=(Column(name="frames"), Column(name="largest difference")),
         rows=tuple(rows),
-        bars=(Bar(what="largest difference of a score", value=worst, most=NEAR),),
+        bars=(Bar(what="largest difference of a score", value=worst, most=NEAR["fp32"]),),
     )
 
 
