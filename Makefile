@@ -1,6 +1,7 @@
 # make demo    see frames judged live on this machine
 # make demo-watch  the same until Ctrl-C, with the live page in a browser
 # make test    lint, types, contracts between the rooms, tests
+# make bench   what the service costs on this machine, into benchmarks/ (10 minutes, nothing beside it)
 # make bench-gpu  how near the models come to what a GPU can do; a line where there is none
 # make docs    the reference pages and the dashboards, written anew from the code
 # make lock    requirements.lock anew, from pyproject.toml, which also says which torch
@@ -16,7 +17,7 @@ PIP = $$(test -e $(BIN)/pip && echo $(BIN)/python -m pip || echo $(PYTHON) -m pi
 NVIDIA := cublas cuda-nvrtc cuda-runtime cudnn-cu13 cufft curand nvjitlink
 INPUTS := pyproject.toml requirements.lock hitfinder/__init__.py
 
-.PHONY: demo demo-watch test lint bench-gpu docs lock clean
+.PHONY: demo demo-watch test lint bench bench-gpu docs lock clean
 
 demo: .venv/installed
 	@$(BIN)/hitfinder demo
@@ -32,6 +33,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: .venv/installed-dev
+	@$(BIN)/python -m benchmarks.run
 
 bench-gpu:
 	@if nvidia-smi -L >/dev/null 2>&1; then \

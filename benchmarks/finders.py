@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.material import Shots, radii, regions, shots
 from benchmarks.peers import PEERS, PeerError, PeerFinders, peer_finders
-from benchmarks.record import Bar, Column, Row, Section, Spread, Tell, spread
+from benchmarks.record import Bar, Column, Plot, Row, Section, Spread, Tell, spread
 from hitfinder.frame import array_payload
 from hitfinder.images.region import RegionReader
 from hitfinder.inference.model_card import find_artifact
@@ -31,6 +31,9 @@ BATCH = 8
 """As the service judges: the model's weights are read from memory once for all of them."""
 
 STAGE = "hit stage: crop and score, in batches of 8"
+PERIOD_MS = 1e3 / 120
+"""Between frames at 120 Hz."""
+
 PAPER = "Li et al. 2018; their machine, a cropped frame"
 WHOLE_TURNS, CROP_TURNS = 16, 48
 
@@ -187,6 +190,14 @@ def _section(
         ),
         rows=(*rows, *problems),
         bars=bars,
+        plot=Plot(
+            name=f"finders-{kind}",
+            kind="bars",
+            y=("a frame",),
+            log="x",
+            level=PERIOD_MS,
+            level_says="120 Hz",
+        ),
     )
 
 

@@ -2,23 +2,23 @@
 
     python -m benchmarks.gpu                       some 8 minutes on a GPU
     python -m benchmarks.gpu --only rates service  those alone
-    python -m benchmarks.gpu --json results.json   the tables as a record, too
+    python -m benchmarks.gpu --out DIR             into another folder: a trial
 
-Without a GPU: one line that says why, and exit status 0. With one it prints tables: limits of the
-GPU, measured by PyTorch in the same run; the hit model and VGG16 in ONNX Runtime, as served, beside
-the same networks in PyTorch, eager and compiled, in turns, each from page-locked host memory to
-scores in host memory; whether the GPU's scores are the CPU's; a cold start; and the service at
-120 Hz. It wants an environment of its own: docs/how-to/gpu.md.
+Without a GPU: one line that says why, and exit status 0. With one it writes tables, as `make bench`
+does (`benchmarks/results/GPU.json`, `benchmarks/RESULTS.md`): limits of the GPU, by PyTorch in the
+same run; the hit model and VGG16 in ONNX Runtime, as served, beside the same networks in PyTorch,
+eager and compiled, in turns, each from page-locked host memory to scores in host memory; whether
+the GPU's scores are the CPU's; a cold start; and the service at 120 Hz. It wants an environment of
+its own: docs/how-to/gpu.md.
 """
 
 import argparse
 import importlib
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from benchmarks import machine
 from benchmarks.gpu_limits import (
     PART,
     Demand,
@@ -46,23 +47,26 @@ from benchmarks.gpu_networks import (
     vgg16_alone,
     vgg16_net,
 )
-from benchmarks.gpu_service import latency, start_cold
+from benchmarks.gpu_start import start_cold
 from benchmarks.material import regions, shots
 from benchmarks.record import (
     Bar,
     Column,
-    Record,
     Row,
     Section,
     Spread,
     Tell,
-    as_markdown,
     cannot_run,
     save_record,
     spread,
+    stamped,
 )
+from benchmarks.rig import Setup, run
+from benchmarks.run import add_place, publish, record_of, tell_bars
+from hitfinder.commands.demo import demo_series
 from hitfinder.commands.models import NEAR
 from hitfinder.errors import HitfinderError
+from hitfinder.inference.batcher import BATCH_SIZES
 from hitfinder.inference.model_card import shipped_models
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.inference.sessions import CUDA, start
@@ -70,8 +74,9 @@ from hitfinder.simulation.catalog import CENTRAL_PX
 from hitfinder.training.networks.vgg16 import SIDE
 
 PARTS = ("limits", "rates", "agreement", "start", "service")
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Batches: those that are served, and larger ones, to see what the GPU would give."""
+SIZES = (*BATCH_SIZES, 128)
+"""Batches: those that are served, and a larger one, to see what the GPU would give. PyTorch
+compiles one network for eight shapes at most, and then goes on without."""
 
 VGG16_SIZES = (1, 8, 32, 64)
 WHOLE_SIZES = (1, 4, 8)
@@ -82,6 +87,10 @@ TURNS = 9
 
 CROPS_PER_S, VGG16_PER_S, P99_MS = 20_000.0, 4_000.0, 5.0
 """What is wanted on an H100 or H200."""
+
+RATE_HZ, RUN_S = 120.0, 20.0
+ON_GPU = '[model]\ndevice = "cuda"\n'
+SERVICES = {"hit": ON_GPU, "hit and diffuse": f'{ON_GPU}[diffuse]\ndevice = "cuda"\n'}
 
 RATES = (Column(name="frames/s"), Column(name="ms a batch"), Column(name="share of limit"))
 
@@ -104,7 +113,7 @@ def measure(parts: Sequence[str], tell: Tell) -> list[Section]:
     device = torch.cuda.get_device_name()
     tell("limits")
     limits = measure_limits(torch)
-    sections = [limits_section(limits, device)] if "limits" in parts else []
+    made = {"limits": [limits_section(limits, device)]}
     acts: dict[str, list[tuple[str, Callable[[], Section]]]] = {
         "rates": [
             (f"{device}: hit model, crops", lambda: hit_rates(torch, limits, tell)),
@@ -115,14 +124,15 @@ def measure(parts: Sequence[str], tell: Tell) -> list[Section]:
         "start": [(f"{device}: cold start", lambda: cold_start(torch, tell))],
         "service": [(f"{device}: the service at 120 Hz", lambda: at_120_hz(tell))],
     }
-    for part in parts:
-        for title, act in acts.get(part, []):
+    for part in (each for each in parts if each in acts):
+        made[part] = []
+        for title, act in acts[part]:
             tell(title)
             try:
-                sections.append(act())
+                made[part].append(act())
             except (HitfinderError, RuntimeError, OSError) as error:
-                sections.append(cannot_run(PART, title, str(error).partition("\n")[0]))
-    return sections
+                made[part].append(cannot_run(PART, title, str(error).partition("\n")[0]))
+    return [replace(each, part=f"{PART} {part}") for part in parts for each in made[part]]
 
 
 def hit_rates(torch: Any, limits: Limits, tell: Tell) -> Section:
@@ -204,7 +214,7 @@ def in_turns(
     limits: Limits,
     tell: Tell,
 ) -> tuple[tuple[Row, ...], list[Spread]]:
-    """Rows for every way and size; and the rates of ONNX Runtime's, in frames a second."""
+    """Rows for every way and size; and the rates, in frames a second, of what is served."""
     rows: list[Row] = []
     served: list[Spread] = []
     for size in sizes:
@@ -228,7 +238,7 @@ def in_turns(
                     ),
                 )
             )
-            if name.startswith("ONNX"):
+            if name.startswith("ONNX") and size in BATCH_SIZES:
                 served.append(rate)
     return tuple(rows), served
 
@@ -304,44 +314,28 @@ def cold_start(torch: Any, tell: Tell) -> Section:
 
 
 def at_120_hz(tell: Tell) -> Section:
-    """The demo on the GPU, cascade on."""
-    tell("the service at 120 Hz for 20 s")
-    found = latency(20.0, Console(file=sys.stderr))
-    rows = [
-        Row(name=name, cells=tuple(float(each) for each in np.percentile(ms, (50, 95, 99))))
-        for name, ms in (("all", found.all_ms), ("misses: the hit model alone", found.misses_ms))
-    ]
+    """The demo's series through a service on the GPU, without and with the second step."""
+    data = demo_series(Console(file=sys.stderr))
+    rows, bars = [], []
+    for name, more in SERVICES.items():
+        tell(f"the service at {RATE_HZ:g} Hz for {RUN_S:g} s, {name}")
+        (found,) = run(Setup(data=data, more=more, forwards=True), [(RATE_HZ, RUN_S)])
+        percentiles = tuple(found.percentile(of) for of in (50, 95, 99))
+        bars += [
+            Bar(what=f"p99, {name}, ms", value=percentiles[-1], most=P99_MS),
+            Bar(what=f"not judged, {name}", value=float(found.sent - found.judged), most=0),
+        ]
+        rows.append(Row(name=name, cells=(*percentiles, float(found.sent), float(found.judged))))
+    columns = [Column(name=name, unit="ms") for name in ("p50", "p95", "p99")]
     return Section(
         part=PART,
-        title="The service on the GPU at 120 Hz, cascade on",
-        says=(
-            f"1750 x 1750, bslz4, stream v2 over TCP; {found.sent} sent, {found.lost} lost, "
-            f"{found.unjudged} unjudged; ready {found.ready_s:.1f} s after its start."
-        ),
-        first="arrival to verdict",
-        columns=tuple(Column(name=name, unit="ms") for name in ("p50", "p95", "p99")),
+        title=f"The service on the GPU at {RATE_HZ:g} Hz",
+        says="1750 x 1750, bslz4, stream v2 over TCP: arrival to verdict, without and with hits' "
+        "second score.",
+        first="models",
+        columns=(*columns, Column(name="sent"), Column(name="judged")),
         rows=tuple(rows),
-        bars=(
-            Bar(what="p99, ms", value=float(np.percentile(found.all_ms, 99)), most=P99_MS),
-            Bar(what="frames lost or unjudged", value=float(found.lost + found.unjudged), most=0),
-        ),
-    )
-
-
-def about_gpu() -> Record:
-    """What it runs on."""
-    torch = importlib.import_module("torch")
-    seen = torch.cuda.get_device_properties(0)
-    versions = {"Python": platform.python_version(), "CUDA of PyTorch": str(torch.version.cuda)}
-    for package in ("torch", "onnxruntime-gpu", "nvidia-cudnn-cu13", "numpy"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return Record(
-        name=seen.name.lower().replace(" ", "-"),
-        about=f"{seen.name}, {seen.total_memory / 2**30:.0f} GiB, {platform.machine()}",
-        versions=versions,
+        bars=tuple(bars),
     )
 
 
@@ -349,12 +343,13 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     made.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
-    made.add_argument("--json", type=Path, help="write the record here")
+    add_place(made)
+    made.set_defaults(machine=None)
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0, measured or not; a bar that is missed is told in its table."""
+    """Exit status 0, measured or not: a bar that is missed is told, and no failure."""
     options = parser().parse_args(arguments)
     try:
         why = why_not()
@@ -363,14 +358,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if why:
         print(f"no GPU is measured: {why}; docs/how-to/gpu.md says what it takes")
         return 0
-    console = Console(stderr=True)
+    console = Console()
+    load, begun = machine.load(), time.monotonic()
     with console.status("") as status:
         sections = measure(options.only, lambda text: status.update(text))
-    record = about_gpu().with_part(sections, (PART,))
-    if options.json is not None:
-        save_record(record, options.json)
-    print(as_markdown([record]))
+    taken = machine.taken(load=load, seconds=time.monotonic() - begun)
+    torch = importlib.import_module("torch")
+    device = torch.cuda.get_device_name()
+    path = options.out / f"{options.machine or device.lower().replace(' ', '-')}.json"
+    record = record_of(path)
+    record = replace(
+        record,
+        about=f"{device}; {record.about}",
+        versions={
+            **record.versions,
+            "torch": str(torch.__version__),
+            "CUDA": str(torch.version.cuda),
+        },
+    ).with_part(stamped(sections, taken), parts_of(PARTS))
+    save_record(record, path)
+    publish(options.out)
+    tell_bars(console, record, *parts_of(options.only))
+    console.print(f"written: {path}")
     return 0
+
+
+def parts_of(names: Sequence[str]) -> tuple[str, ...]:
+    """As they are called in a record."""
+    return tuple(f"{PART} {name}" for name in names)
 
 
 if __name__ == "__main__":

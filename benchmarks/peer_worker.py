@@ -20,8 +20,9 @@ import sys
 import sysconfig
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable  # noqa: UP035  a peer's Python may be an old one
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ Find = Callable[[int], int]
 """The number of peaks in a frame, by its number."""
 
 
-def om(frames: Any, measured: Any, radius: Any) -> "dict[str, Find]":
+def om(frames: Any, measured: Any, radius: Any) -> dict[str, Find]:
     """peakfinder8 as OM calls it."""
     from om_worker import finder  # type: ignore[import-not-found]
 
@@ -52,7 +53,7 @@ def om(frames: Any, measured: Any, radius: Any) -> "dict[str, Find]":
     }
 
 
-def psana(frames: Any, measured: Any, radius: Any) -> "dict[str, Find]":
+def psana(frames: Any, measured: Any, radius: Any) -> dict[str, Find]:
     """peakFinderV3r3, with the radii of psana's own example."""
     from psana import psalg_ext  # type: ignore[import-not-found]
 
@@ -69,7 +70,7 @@ def psana(frames: Any, measured: Any, radius: Any) -> "dict[str, Find]":
     }
 
 
-def dials(frames: Any, measured: Any, radius: Any) -> "dict[str, Find]":
+def dials(frames: Any, measured: Any, radius: Any) -> dict[str, Find]:
     """The thresholds of `dials.find_spots` at its settings, and the spots' centres."""
     from dials.algorithms.spot_finding.threshold import (  # type: ignore[import-not-found]
         DispersionExtendedThresholdStrategy,
@@ -125,7 +126,7 @@ def without_its_framework(name: str) -> None:
     sys.modules[name] = package
 
 
-def load(peer: str, frames_file: str, radius_file: str) -> "dict[str, Find]":
+def load(peer: str, frames_file: str, radius_file: str) -> dict[str, Find]:
     """The peer's finders for these frames."""
     frames, radius = np.load(frames_file), np.load(radius_file)
     measured = np.isfinite(frames).all(axis=0)
@@ -139,7 +140,7 @@ def main() -> None:
     if peer == "psana":
         without_its_framework(peer)
     print(json.dumps(version(peer)), flush=True)
-    finders: "dict[str, Find]" = {}
+    finders: dict[str, Find] = {}
     for line in sys.stdin:
         request = json.loads(line)
         if "frames" in request:

@@ -9,6 +9,7 @@ figure is written by hand.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -95,6 +96,23 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A picture of a section, by the names of its columns: `lines` of each of `y` over `x`, and of
+    `right` with an axis of its own; or a bar a row for `y[0]`. `name` goes into the file's.
+    `level` draws a line across, `level_says` what it is.
+    """
+
+    name: str
+    kind: Literal["lines", "bars"]
+    y: tuple[str, ...]
+    x: str = ""
+    right: str = ""
+    log: Literal["", "x", "y", "xy"] = ""
+    level: float | None = None
+    level_says: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """One table of the part `part`. `says` are sentences under the heading: what is measured and
     how. `first` heads the column of the rows' names. `taken` is filled in by the driver.
@@ -107,6 +125,7 @@ class Section:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     bars: tuple[Bar, ...] = ()
+    plot: Plot | None = None
     taken: Taken | None = None
 
 
@@ -143,6 +162,11 @@ def cannot_run(part: str, title: str, why: str) -> Section:
     )
 
 
+def stamped(sections: Sequence[Section], taken: Taken) -> list[Section]:
+    """Sections of one part, with when and where."""
+    return [replace(each, taken=taken) for each in sections]
+
+
 def load_record(path: Path) -> Record:
     """Raises DataFileError when the file is no record."""
     try:
@@ -164,7 +188,7 @@ def as_markdown(records: Sequence[Record]) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
         lines += [f"## Measured: {record.name}", "", f"{record.about}; {versions}.", ""]
         for section in record.sections:
-            lines += _section(section)
+            lines += _section(section, record.name)
     return "\n".join(lines)
 
 
@@ -199,7 +223,12 @@ def _figure(value: float) -> str:
     return f"{value:.{digits}f}" if digits else f"{value:.0f}"
 
 
-def _section(section: Section) -> list[str]:
+def picture(record: str, plot: Plot) -> str:
+    """A plot's file, beside the record's."""
+    return f"{record}-{plot.name}.png"
+
+
+def _section(section: Section, record: str) -> list[str]:
     lines = [f"### {section.title}", ""]
     if section.says:
         lines += [section.says, ""]
@@ -217,6 +246,8 @@ def _section(section: Section) -> list[str]:
         lines += ["| wanted | measured | |", "|---|---:|---|"]
         lines += [_line([_wanted(bar), shown(bar.value), _said(bar)]) for bar in section.bars]
         lines.append("")
+    if section.plot is not None:
+        lines += [f"![{section.title}](results/{picture(record, section.plot)})", ""]
     if section.taken is not None:
         taken = section.taken
         lines += [

@@ -1,6 +1,7 @@
 """The GPU benchmark where there is no GPU: what it says, and its arithmetic."""
 
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import gpu, gpu_service
+from benchmarks import gpu, gpu_start
 from benchmarks.gpu_limits import (
     Demand,
     Limits,
@@ -24,10 +25,11 @@ from benchmarks.gpu_limits import (
 )
 from benchmarks.gpu_networks import eager_scores, hit_net, relieved_vgg16, vgg16_alone, vgg16_net
 from benchmarks.record import Record, Spread, as_markdown
-from hitfinder.commands.demo import configuration, free_ports
-from hitfinder.config import load_config
+from benchmarks.rig import Passed, Setup
+from hitfinder.config import ServeConfig
 from hitfinder.inference.model_card import load_card
 from hitfinder.inference.onnx_model import OnnxModel
+from hitfinder.settings import checked
 from tests.inference.artifacts import write_artifact
 
 
@@ -125,13 +127,13 @@ def test_ways_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         return score
 
     ways = {"ONNX Runtime": way("ort"), "PyTorch, eager": way("torch")}
-    images = np.zeros((4, 2, 2), np.float32)
-    rows, served = gpu.in_turns(ways, images, (1, 4), crop_demand(2), LIMITS, lambda _: None)
+    images = np.zeros((64, 2, 2), np.float32)
+    rows, served = gpu.in_turns(ways, images, (1, 64), crop_demand(2), LIMITS, lambda _: None)
     assert [row.name for row in rows] == [
         *("ONNX Runtime, 1", "PyTorch, eager, 1"),
-        *("ONNX Runtime, 4", "PyTorch, eager, 4"),
+        *("ONNX Runtime, 64", "PyTorch, eager, 64"),
     ]
-    assert [each.n for each in served] == [gpu.TURNS] * 2
+    assert [each.n for each in served] == [gpu.TURNS]  # a batch of 64 is never served
     assert seen[:4] == [("ort", 1), ("ort", 1), ("torch", 1), ("torch", 1)]
 
 
@@ -148,6 +150,7 @@ def test_a_section_that_fails_is_a_row_that_says_why(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(gpu, "whole_rates", fails)
     sections = gpu.measure(["limits", "rates"], lambda _: None)
     assert [len(each.rows) for each in sections] == [4, 1, 1, 1]
+    assert [each.part for each in sections] == ["gpu limits", *["gpu rates"] * 3]
     assert sections[1].rows[0].problem == "out of memory"
     page = as_markdown([Record(name="h100", about="", sections=tuple(sections))])
     assert "H100: hit model, crops: not measured: out of memory" in page
@@ -170,12 +173,38 @@ def test_pytorch_scores_as_many() -> None:
     assert eager_scores(torch, net, half=True, device="cpu")(images[:1]).shape == (1,)
 
 
-def test_the_service_is_told_to_judge_on_the_gpu_and_nowhere_else(tmp_path: Path) -> None:
-    path = tmp_path / "hitfinder.toml"
-    path.write_text(gpu_service.on_gpu(configuration(free_ports())))
-    config = load_config(path)
-    assert config.diffuse is not None
-    assert (config.model.device, config.diffuse.device) == ("cuda", "cuda")
+@pytest.mark.parametrize("more", gpu.SERVICES.values())
+def test_the_service_judges_on_the_gpu_and_nowhere_else(more: str) -> None:
+    table = tomllib.loads(more)
+    assert {section["device"] for section in table.values()} == {"cuda"}
+    config = {"input": {"endpoint": "tcp://d:1", "protocol": "dectris-v2"}, **table}
+    assert checked(ServeConfig, config, "test").model.device == "cuda"
+
+
+def test_the_service_s_latency_is_a_row_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(setup: Setup, orders: Any) -> list[Passed]:
+        assert orders == [(120.0, 20.0)]
+        ms = np.full(2399, 6.0 if "diffuse" in setup.more else 3.0)
+        return [
+            Passed(
+                sent=2400,
+                sent_per_s=120.0,
+                received=2400,
+                judged=2399,
+                judged_per_s=120.0,
+                unjudged=1,
+                latency_ms=ms,
+            )
+        ]
+
+    monkeypatch.setattr(gpu, "run", run)
+    monkeypatch.setattr(gpu, "demo_series", lambda _: Path("demo.h5"))
+    section = gpu.at_120_hz(lambda _: None)
+    assert [row.cells[2] for row in section.rows] == [3.0, 6.0]
+    assert [(bar.value, bar.met) for bar in section.bars] == [
+        *((3.0, True), (1.0, False)),
+        *((6.0, False), (1.0, False)),
+    ]
 
 
 def test_a_cold_start_is_told_in_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,9 +216,9 @@ def test_a_cold_start_is_told_in_figures(tmp_path: Path, monkeypatch: pytest.Mon
         asked.append((device, captures))
         return model
 
-    monkeypatch.setattr(gpu_service, "OnnxModel", SimpleNamespace(load=load))
-    found = gpu_service._start(True, 1.5)
+    monkeypatch.setattr(gpu_start, "OnnxModel", SimpleNamespace(load=load))
+    found = gpu_start._start(True, 1.5)
     assert asked == [("cuda", True)]
     assert found.import_s == 1.5
     assert min(found.warm_s, found.first_ms, found.usual_ms) > 0
-    assert 0 < gpu_service._since_process_began_s() < 1e6
+    assert 0 < gpu_start._since_process_began_s() < 1e6
