@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import gpu, gpu_start
+from benchmarks import gpu, gpu_rates, gpu_start
 from benchmarks.gpu_limits import (
     Demand,
     Limits,
@@ -28,7 +28,7 @@ from benchmarks.record import Record, Spread, as_markdown
 from benchmarks.rig import Passed, Setup
 from hitfinder.config import ServeConfig
 from hitfinder.inference.model_card import load_card
-from hitfinder.inference.onnx_model import OnnxModel
+from hitfinder.inference.onnx_model import ModelRunError, OnnxModel
 from hitfinder.settings import checked
 from tests.inference.artifacts import write_artifact
 
@@ -116,7 +116,7 @@ def test_the_first_turns_do_not_count() -> None:
 
 
 def test_ways_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "TURN_S", 0.0)
+    monkeypatch.setattr(gpu_rates, "TURN_S", 0.0)
     seen: list[tuple[str, int]] = []
 
     def way(name: str) -> Any:
@@ -128,13 +128,28 @@ def test_ways_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
     ways = {"ONNX Runtime": way("ort"), "PyTorch, eager": way("torch")}
     images = np.zeros((64, 2, 2), np.float32)
-    rows, served = gpu.in_turns(ways, images, (1, 64), crop_demand(2), LIMITS, lambda _: None)
+    rows, served = gpu_rates.in_turns(ways, images, (1, 64), crop_demand(2), LIMITS, lambda _: None)
     assert [row.name for row in rows] == [
         *("ONNX Runtime, 1", "PyTorch, eager, 1"),
         *("ONNX Runtime, 64", "PyTorch, eager, 64"),
     ]
-    assert [each.n for each in served] == [gpu.TURNS]  # a batch of 64 is never served
+    assert [each.n for each in served] == [gpu_rates.TURNS]  # a batch of 64 is never served
     assert seen[:4] == [("ort", 1), ("ort", 1), ("torch", 1), ("torch", 1)]
+
+
+def test_a_way_that_fails_is_left_out_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_rates, "TURN_S", 0.0)
+
+    def fails(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise ModelRunError("no capture\nand much more")
+
+    ways = {"CUDA graphs": fails, "PyTorch": lambda batch: batch[:, 0, 0]}
+    images = np.zeros((4, 2, 2), np.float32)
+    rows, _ = gpu_rates.in_turns(ways, images, (1, 2), crop_demand(2), LIMITS, lambda _: None)
+    assert [(row.name, row.problem) for row in rows] == [
+        *(("CUDA graphs, 1", "no capture"), ("PyTorch, 1", "")),
+        ("PyTorch, 2", ""),
+    ]
 
 
 def test_a_section_that_fails_is_a_row_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
