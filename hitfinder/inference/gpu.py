@@ -4,8 +4,11 @@ Every shape has its own place in the GPU's memory, bound to the session once; a 
 there and nothing else moves. Where the batch lies in page-locked memory, the GPU fetches it by
 itself at the full speed of the bus; from other memory the driver copies it twice.
 
-Used by one thread at a time. Imported only where ONNX Runtime is; without a GPU `page_locked`
-gives ordinary memory. What this file does not know: models, and what is in a batch.
+Both copies are calls of the CUDA runtime, not of ONNX Runtime, whose own hold Python's lock while
+they wait: a GPU that hangs would stop every thread, and cost frames instead of judgements.
+
+Used by one thread at a time. Without a GPU `page_locked` gives ordinary memory. What this file does
+not know: models, and what is in a batch.
 """
 
 import ctypes
@@ -26,6 +29,9 @@ MOST_SHAPES = 16
 
 DEVICE_ID = 0
 """The first GPU that the process sees: CUDA_VISIBLE_DEVICES chooses another."""
+
+TO_GPU, TO_HOST = 1, 2
+"""cudaMemcpyKind."""
 
 NO_CAPTURE = "-1"
 """`gpu_graph_id` of a run that is no CUDA graph."""
@@ -57,9 +63,10 @@ class Uploads:
     def score(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, H, W) → (N,). Raises one of ORT_ERRORS."""
         place = self._places.get(batch.shape) or self._place(batch.shape)
-        place.image.update_inplace(np.ascontiguousarray(batch, np.float32))
+        _copy(place.image, np.ascontiguousarray(batch, np.float32), TO_GPU)
         self._session.run_with_iobinding(place.binding, place.options)
-        scores: NDArray[np.float32] = place.score.numpy()
+        scores = np.empty(batch.shape[:1], np.float32)
+        _copy(place.score, scores, TO_HOST)
         return scores
 
     def _place(self, shape: tuple[int, ...]) -> Place:
@@ -107,9 +114,30 @@ def _cuda_runtime() -> ctypes.CDLL | None:
     """The library that ONNX Runtime has loaded, by its name."""
     major = str(getattr(ort, "cuda_version", "")).partition(".")[0]
     try:
-        return ctypes.CDLL(f"libcudart.so.{major}")
+        runtime = ctypes.CDLL(f"libcudart.so.{major}")
     except OSError:
         return None
+    runtime.cudaGetErrorString.restype = ctypes.c_char_p
+    return runtime
+
+
+def _copy(there: Any, here: NDArray[np.float32], kind: int) -> None:
+    """Between a value on the GPU and memory of the same size; it has arrived on return. Raises
+    RuntimeError.
+    """
+    runtime = _cuda_runtime()
+    if runtime is None:
+        raise RuntimeError("the CUDA runtime that ONNX Runtime uses cannot be found")
+    ends = (there.data_ptr(), here.ctypes.data)
+    to, source = ends if kind == TO_GPU else reversed(ends)
+    status = runtime.cudaMemcpy(
+        ctypes.c_void_p(to), ctypes.c_void_p(source), ctypes.c_size_t(here.nbytes), kind
+    )
+    # From memory that is not page-locked, the last part may still be on its way.
+    status = status or runtime.cudaStreamSynchronize(None)
+    if status:
+        said = runtime.cudaGetErrorString(status) or b"unknown error"
+        raise RuntimeError(f"CUDA failure {status}: {said.decode(errors='replace')}")
 
 
 def _on_gpu(shape: tuple[int, ...]) -> Any:

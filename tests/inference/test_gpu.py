@@ -1,44 +1,17 @@
 """The way of a batch to a GPU, with the CPU in the GPU's place and a CUDA runtime that counts."""
 
-import ctypes
 import gc
 import logging
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 from hitfinder.inference import gpu
-from hitfinder.inference.gpu import MOST_SHAPES, NO_CAPTURE, Uploads, page_locked
+from hitfinder.inference.gpu import MOST_SHAPES, NO_CAPTURE, TO_GPU, TO_HOST, Uploads, page_locked
 from hitfinder.inference.sessions import cpu_session
 from tests.inference.artifacts import first_pixel
-
-
-class Runtime:
-    """Stands for libcudart."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.locked: dict[int, int] = {}
-        self.cleared = 0
-
-    def cudaHostRegister(  # noqa: N802  CUDA's name
-        self, address: ctypes.c_void_p, size: ctypes.c_size_t, flags: ctypes.c_uint
-    ) -> int:
-        if self.status == 0:
-            assert address.value is not None
-            self.locked[address.value] = size.value
-        return self.status
-
-    def cudaHostUnregister(self, address: ctypes.c_void_p) -> int:  # noqa: N802
-        assert address.value is not None
-        del self.locked[address.value]
-        return 0
-
-    def cudaGetLastError(self) -> int:  # noqa: N802
-        self.cleared += 1
-        return self.status
+from tests.inference.cuda import Runtime, on_cpu
 
 
 @pytest.fixture
@@ -102,10 +75,7 @@ class Session:
 
 
 @pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> Session:
-    def on_cpu(shape: tuple[int, ...]) -> Any:
-        return ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32)
-
+def session(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> Session:
     monkeypatch.setattr(gpu, "_on_gpu", on_cpu)
     return Session()
 
@@ -144,3 +114,25 @@ def test_a_batch_in_another_layout_or_type_arrives_the_same(session: Session) ->
     np.testing.assert_array_equal(uploads.score(wide), wide[:, 0, 0])
     doubled = images(2).astype(np.float64)
     np.testing.assert_array_equal(uploads.score(doubled), images(2)[:, 0, 0])  # type: ignore[arg-type]
+
+
+def test_a_batch_is_one_copy_there_and_one_back(session: Session, runtime: Runtime) -> None:
+    uploads = Uploads(session, captures=False)
+    for _ in range(2):
+        uploads.score(images(4))
+    assert runtime.copied == [(4 * 2 * 3 * 4, TO_GPU), (4 * 4, TO_HOST)] * 2
+
+
+def test_a_copy_that_fails_says_what_cuda_says(session: Session, runtime: Runtime) -> None:
+    uploads = Uploads(session, captures=False)
+    runtime.status = 700
+    with pytest.raises(RuntimeError, match=r"^CUDA failure 700: an illegal memory access"):
+        uploads.score(images(1))
+
+
+def test_without_the_runtime_no_batch_is_scored(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "_cuda_runtime", lambda: None)
+    with pytest.raises(RuntimeError, match="cannot be found"):
+        Uploads(session, captures=False).score(images(1))

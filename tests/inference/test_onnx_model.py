@@ -15,6 +15,7 @@ from hitfinder.inference.model_card import Precision
 from hitfinder.inference.onnx_model import ModelRunError, OnnxModel
 from hitfinder.inference.sessions import CPU, CUDA, Device, check_distributions
 from tests.inference.artifacts import first_pixel, of_shape, write_artifact
+from tests.inference.cuda import Runtime, on_cpu
 
 
 def batch(*first: float) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -122,13 +123,10 @@ class Machine:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    runtime = Runtime()
+    monkeypatch.setattr(gpu, "_cuda_runtime", lambda: runtime)
     monkeypatch.setattr(gpu, "_on_gpu", on_cpu)
     return Machine(monkeypatch)
-
-
-def on_cpu(shape: tuple[int, ...]) -> Any:
-    """In place of memory on a GPU."""
-    return ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32)
 
 
 def test_auto_falls_back_and_says_why(
