@@ -1,8 +1,8 @@
 """Decoding the rows that the hit model needs, against decoding the frame. Part of `make bench`.
 
 The demo's frames as each codec and depth would carry them, compressed as the detectors do it. A
-turn decodes band and frame of the same message one after the other. What this file does not know:
-the headers around the pixels, and what is done with them after.
+turn decodes band and frame of the same message one after the other; measured is processor time.
+What this file does not know: the headers around the pixels, and what is done with them after.
 """
 
 import time
@@ -49,9 +49,9 @@ def measure(share: float, tell: Tell) -> list[Section]:
             part=PART,
             title="Decoding a band of rows, and the frame",
             says=(
-                f"The middle {BAND_ROWS} rows of a frame of {height} × {width}, hits and blanks, "
-                f"one core; whole: the frame in the same turn. {ONE_BLOCK} is one block, of which "
-                f"no band can be had for less."
+                f"Processor time of the middle {BAND_ROWS} rows of a frame of {height} × {width}, "
+                f"hits and blanks, and of the whole frame in the same turn. {ONE_BLOCK} is one "
+                "block, of which no band can be had for less."
             ),
             first="codec and pixels",
             columns=(
@@ -87,15 +87,15 @@ def _payload(pixels: NDArray[Any], encoding: str) -> Payload:
 def _in_turns(
     payloads: list[Payload], turns: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Seconds of the band and of the frame, (turns,) each."""
+    """Seconds of processor time of the band and of the frame, (turns,) each."""
     rows = payloads[0].shape[0]
     top = (rows - BAND_ROWS) // 2
     times = np.empty((turns, 2))
     for turn in range(-1, turns):  # the first is not kept
         payload = payloads[turn % len(payloads)]
-        started = time.perf_counter()
+        started = time.thread_time()
         payload.rows(top, top + BAND_ROWS)
-        middle = time.perf_counter()
+        middle = time.thread_time()
         payload.whole()
-        times[turn] = middle - started, time.perf_counter() - middle
+        times[turn] = middle - started, time.thread_time() - middle
     return times[:, 0], times[:, 1]

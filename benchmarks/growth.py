@@ -155,7 +155,7 @@ def _workers(data: Path, seconds: float, tell: Tell) -> Section:
     for count in WORKERS:
         tell(f"{count} workers")
         try:
-            setup = Setup(data=data, more=workers_setting(count) + ON_CPU)
+            setup = Setup(data=data, more=with_workers(count))
             rows.append(Row(name=str(count), cells=_flood_and_pace(setup, seconds, RATE_HZ)))
         except HitfinderError as error:
             rows.append(Row(name=f"{count} workers", problem=str(error)))
@@ -169,13 +169,16 @@ def _workers(data: Path, seconds: float, tell: Tell) -> Section:
     )
 
 
-def workers_setting(count: int) -> str:
-    """TOML for so many workers, wherever the configuration has that setting. Raises RigError."""
+def with_workers(count: int) -> str:
+    """TOML for so many workers on the CPU, wherever the configuration has that setting. Raises
+    RigError.
+    """
+    wanted = f"workers = {count}\n"
     if "workers" in ServeConfig.model_fields:
-        return f"workers = {count}\n"
+        return wanted + ON_CPU
     for name, field in ServeConfig.model_fields.items():
         if "workers" in getattr(field.annotation, "model_fields", {}):
-            return f"[{name}]\nworkers = {count}\n"
+            return ON_CPU + (wanted if name == "model" else f"[{name}]\n{wanted}")
     raise RigError("this version judges with one worker; measure one that has the setting")
 
 

@@ -9,9 +9,10 @@ Says its version as a JSON line, then answers a JSON line with a JSON line:
     {"finder": "finder", "frame": 3}                      -> {"ms": 12.3, "peaks": 40}
 
 frames (n, rows, cols) float32, NaN = no measurement: given to the finders as masked and 0. radius
-(rows, cols) float32 in pixels. A frame is searched twice and the second search is timed, as in a
-process that does nothing else. What a finder wants its frames to be (its mask's type, DIALS's
-doubles) is made beforehand and not timed; the list of peaks it makes of a frame is.
+(rows, cols) float32 in pixels. A frame is searched twice and the second search is timed, in
+processor time, as in a process that does nothing else. What a finder wants its frames to be (its
+mask's type, DIALS's doubles) is made beforehand and not timed; the list of peaks it makes of a
+frame is.
 """
 
 import importlib.metadata
@@ -149,9 +150,9 @@ def main() -> None:
             continue
         find, number = finders[request["finder"]], request["frame"]
         find(number)
-        started = time.perf_counter()
+        started = time.process_time()
         peaks = find(number)
-        ms = 1e3 * (time.perf_counter() - started)
+        ms = 1e3 * (time.process_time() - started)
         print(json.dumps({"ms": ms, "peaks": peaks}), flush=True)
 
 

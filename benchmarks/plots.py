@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from benchmarks.record import Cell, Plot, Record, Row, Section, Spread, picture
@@ -85,6 +86,7 @@ def _scale(axes: Axes, plot: Plot) -> None:
         if name in plot.log:
             (axes.set_xscale if name == "x" else axes.set_yscale)("log")
             axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
 
 
 def _column(section: Section, name: str) -> NDArray[np.float64]:

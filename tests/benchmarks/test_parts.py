@@ -1,9 +1,14 @@
 """What the parts make of frames and of what they saw, without measuring."""
 
+import tomllib
+
 import numpy as np
 import pytest
+from pydantic import create_model
 
-from benchmarks.growth import resized, with_hits
+from benchmarks import growth
+from benchmarks.growth import resized, with_hits, with_workers
+from benchmarks.rig import RigError
 from benchmarks.soak import Seen, Soaked, section
 from hitfinder.wire.verdicts import Totals
 
@@ -74,3 +79,28 @@ def test_a_resized_frame_has_its_middle_in_the_middle(side: int) -> None:
 def test_so_many_frames_are_hits(share: float) -> None:
     pixels = (np.arange(10) % 2 == 0).astype(np.uint16).reshape(10, 1, 1)  # hits are 1
     assert with_hits(pixels, share).sum() == round(10 * share)
+
+
+@pytest.mark.parametrize(
+    ("section", "found"),
+    [
+        ("batch", {"model": {"device": "cpu"}, "batch": {"workers": 2}}),
+        ("model", {"model": {"device": "cpu", "workers": 2}}),
+        (None, {"workers": 2, "model": {"device": "cpu"}}),
+    ],
+)
+def test_the_setting_of_workers_is_found_wherever_it_is(
+    section: str | None, found: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = create_model("Inner", workers=(int, 1))
+    config = create_model("Config", workers=(int, 1))
+    if section is not None:
+        config = create_model("Config", **{section: (inner, inner())})  # type: ignore[misc, call-overload]
+    monkeypatch.setattr(growth, "ServeConfig", config)
+    assert tomllib.loads(with_workers(2)) == found
+
+
+def test_without_the_setting_there_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "ServeConfig", create_model("Config", other=(int, 1)))
+    with pytest.raises(RigError, match="one worker"):
+        with_workers(2)
