@@ -75,12 +75,16 @@ def measure(share: float, tell: Tell) -> list[Section]:
             rows, cols = reader.shape
             images = regions(reader, seen.pixels)
             finders = _ours(seen, reader, images, model)
+            unable: list[Row] = []
             for title, worker in peers:
-                for name in worker.load(images, radii(reader)):
-                    finders[f"{title}, {name}"] = _peers(worker, name)
+                try:
+                    names = worker.load(images, radii(reader))
+                    finders |= {f"{title}, {name}": _peers(worker, name) for name in names}
+                except PeerError as error:
+                    unable.append(Row(name=title, problem=str(error)))
             tell(f"finders on {rows} x {cols}")
             times = _in_turns(finders, max(2, round(share * turns)), tell)
-            sections.append(_section(kind, (rows, cols), times, problems))
+            sections.append(_section(kind, (rows, cols), times, [*problems, *unable]))
     return sections
 
 

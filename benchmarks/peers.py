@@ -6,22 +6,21 @@ cannot be had raises PeerError, whose text says why, and the remedy. What a peer
 `benchmarks.peer_worker`.
 """
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.pipes import Worker, WorkerError, worker
 from benchmarks.record import Tell
 from hitfinder.errors import HitfinderError
 
@@ -76,17 +75,17 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class PeerFinders:
-    """A worker at the other end of two pipes; made by `peer_finders`."""
+    """A worker in a peer's Python; made by `peer_finders`."""
 
-    def __init__(self, peer: Peer, process: "subprocess.Popen[str]", folder: Path) -> None:
+    def __init__(self, peer: Peer, process: Worker, folder: Path) -> None:
         self._peer = peer
+        self._process = process
         self._folder = folder
-        self._to, self._from = _pipe(process.stdin), _pipe(process.stdout)
-        self.version = msgspec.json.decode(self._answer(), type=str)
+        self.version = msgspec.json.decode(self._said(process.answer), type=str)
 
     def load(self, frames: NDArray[np.float32], radius_px: NDArray[np.float32]) -> tuple[str, ...]:
         """Hand over frames (n, rows, cols), NaN = no measurement, and radii (rows, cols); the
-        names of the finders that will search them.
+        names of the finders that will search them. Raises PeerError.
         """
         request: dict[str, str | int] = {}
         for name, array in (("frames", frames), ("radius", radius_px)):
@@ -96,19 +95,17 @@ class PeerFinders:
         return msgspec.json.decode(self._ask(request), type=tuple[str, ...])
 
     def find(self, finder: str, frame: int) -> Found:
-        """One frame through one finder."""
+        """One frame through one finder. Raises PeerError."""
         return msgspec.json.decode(self._ask({"finder": finder, "frame": frame}), type=Found)
 
-    def _ask(self, request: dict[str, str | int]) -> str:
-        self._to.write(json.dumps(request) + "\n")
-        self._to.flush()
-        return self._answer()
+    def _ask(self, request: dict[str, str | int]) -> bytes:
+        return self._said(lambda: self._process.ask(msgspec.json.encode(request)))
 
-    def _answer(self) -> str:
-        answer = self._from.readline()
-        if not answer:
-            raise PeerError(f"{self._peer.title}'s process died; {self._peer.remedy}")
-        return answer
+    def _said(self, answer: Callable[[], bytes]) -> bytes:
+        try:
+            return answer()
+        except WorkerError as error:
+            raise PeerError(f"its process died ({error}): {self._peer.remedy}") from error
 
 
 @contextmanager
@@ -118,22 +115,12 @@ def peer_finders(peer: Peer, tell: Tell) -> Iterator[PeerFinders]:
     # Nothing of this project's environment, which may be of another Python.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment["OMP_NUM_THREADS"] = "1"
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitfinder-bench-")))
-        process = stack.enter_context(
-            subprocess.Popen(
-                [str(python), str(_WORKER), peer.name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=environment,
-            )
-        )
-        try:
-            yield PeerFinders(peer, process, folder)
-        finally:
-            process.kill()
+    command = [str(python), str(_WORKER), peer.name]
+    with (
+        tempfile.TemporaryDirectory(prefix="hitfinder-bench-") as folder,
+        worker(command, environment) as process,
+    ):
+        yield PeerFinders(peer, process, Path(folder))
 
 
 def cache_folder() -> Path:
@@ -191,9 +178,3 @@ def _install(base: str, folder: Path, peer: Peer) -> str | None:
 
 def _runs(command: list[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    if pipe is None:
-        raise PeerError("a worker was started without pipes")
-    return pipe

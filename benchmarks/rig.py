@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.material import Shots
+from benchmarks.pipes import WorkerError, worker
 from benchmarks.sender import Order
 from hitfinder.commands.demo import Ports, free_ports, started, wait_ready
 from hitfinder.dataset.hdf5_writer import series_writer
@@ -36,6 +37,8 @@ from hitfinder.wire.compression import recoded
 
 REST_S = 1.2
 """Between two series: longer than the deadline, so that none finds what the one before left."""
+
+STOP_S = 30.0
 
 _CONFIG = """\
 {more}
@@ -129,11 +132,20 @@ def run(setup: Setup, orders: Sequence[tuple[float | None, float]]) -> list[Pass
         for number, (rate_hz, seconds) in enumerate(orders, 1):
             sent.append(ask(Order(rate_hz=rate_hz, seconds=seconds, series=number)))
             time.sleep(REST_S)
-        service.send_signal(signal.SIGTERM)
-        if service.wait(30):
-            raise RigError("the service ended with an error; its message stands above")
+        _end(service)
         table = list(read_frames(folder / "ledger.sqlite"))
     return [_passed(summary, str(number), table) for number, summary in enumerate(sent, 1)]
+
+
+def _end(service: "subprocess.Popen[bytes]") -> None:
+    """Stop it; what it holds is judged and recorded before it ends. Raises RigError."""
+    service.send_signal(signal.SIGTERM)
+    try:
+        status = service.wait(STOP_S)
+    except subprocess.TimeoutExpired as error:
+        raise RigError(f"the service did not end within {STOP_S} s; see its log") from error
+    if status:
+        raise RigError("the service ended with an error; its message stands above")
 
 
 @contextmanager
@@ -148,22 +160,8 @@ def running(setup: Setup, folder: Path, ports: Ports) -> Iterator["subprocess.Po
         yield service
 
 
-class Ask:
-    """Orders for the sender's process; made by `sending`."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        if process.stdin is None or process.stdout is None:
-            raise RigError("the sender was started without pipes")
-        self._to, self._from = process.stdin, process.stdout
-
-    def __call__(self, order: Order) -> ReplaySummary:
-        """Blocks until all is sent."""
-        self._to.write(msgspec.json.encode(order) + b"\n")
-        self._to.flush()
-        answer = self._from.readline()
-        if not answer:
-            raise RigError("the sender failed; its message stands above")
-        return msgspec.json.decode(answer, type=ReplaySummary)
+Ask = Callable[[Order], ReplaySummary]
+"""Has a series sent, and comes back when all of it is. Raises RigError."""
 
 
 @contextmanager
@@ -172,16 +170,16 @@ def sending(
 ) -> Iterator[Ask]:
     """A sender of a file's frames, bound to a port of this machine."""
     words = (str(data), f"tcp://127.0.0.1:{port}", protocol, encoding)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.sender", *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with process:
-        try:
-            yield Ask(process)
-        finally:
-            process.kill()
+    with worker([sys.executable, "-m", "benchmarks.sender", *words]) as process:
+
+        def ask(order: Order) -> ReplaySummary:
+            try:
+                answer = process.ask(msgspec.json.encode(order))
+            except WorkerError as error:
+                raise RigError(f"the sender died: {error}") from error
+            return msgspec.json.decode(answer, type=ReplaySummary)
+
+        yield ask
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from rich.progress import Progress
 
 from benchmarks import machine
 from benchmarks.record import Bar, Column, Plot, Row, Section, save_record, stamped
-from benchmarks.rig import sending
+from benchmarks.rig import STOP_S, RigError, sending
 from benchmarks.run import PARTS, add_place, publish, record_of, tell_bars
 from benchmarks.sender import Order
 from hitfinder.commands.demo import (
@@ -42,6 +42,7 @@ from hitfinder.commands.demo import (
     started,
     wait_ready,
 )
+from hitfinder.errors import HitfinderError
 from hitfinder.transport.sockets import Receiver
 from hitfinder.verdict import Outcome
 from hitfinder.wire.verdicts import Totals, VerdictMessage, decode
@@ -81,7 +82,7 @@ class Soaked:
 
 
 def soak(seconds: float, rate_hz: float, data: Path) -> Soaked:
-    """Raises HitfinderError."""
+    """Raises HitfinderError, and TimeoutExpired where the service does not end."""
     seen = Seen()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitfinder-soak-")))
@@ -106,17 +107,20 @@ def soak(seconds: float, rate_hz: float, data: Path) -> Soaked:
                 progress.update(task, completed=time.monotonic() - begun)
                 if not sender.is_alive() and end is None:
                     end = time.monotonic() + CATCH_UP_S
+        if not sent:
+            raise RigError("the sender failed; its message stands above")
         service.send_signal(signal.SIGTERM)
-        while service.poll() is None:
+        patience = time.monotonic() + STOP_S
+        while service.poll() is None and time.monotonic() < patience:
             kept.drain()
             verdicts.receive(20)
         kept.drain()
         return Soaked(
-            sent=sum(sent),
+            sent=sent[0],
             seen=seen,
             totals=msgspec.json.decode(totals.read_bytes(), type=Totals),
             kept_received=kept.frames,
-            status=service.returncode,
+            status=service.wait(0),
         )
 
 
@@ -247,7 +251,11 @@ def main() -> int:
     options = parser.parse_args()
     console = Console()
     load, begun = machine.load(), time.monotonic()
-    run = soak(options.seconds, options.rate, demo_series(console))
+    try:
+        run = soak(options.seconds, options.rate, demo_series(console))
+    except (HitfinderError, OSError, subprocess.TimeoutExpired) as error:
+        console.print(f"soak: {error}", style="red", markup=False)
+        return 1
     (made,) = stamped(
         [section(run, options.seconds, options.rate)],
         machine.taken(load=load, seconds=time.monotonic() - begun),

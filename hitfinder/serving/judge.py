@@ -118,12 +118,13 @@ class Judge:
         sizes = [size for size in BATCH_SIZES if size <= limit]
         self._scorer.warm(rows, cols, sizes[1:])
         self._size = sizes[-1]
+        # A batch may be filling: another thread's may just have found the model on a new device.
+        held = self._batcher.flush()
         self._batcher = Batcher[InFlight](size=self._size, wait_ns=self._wait_ns)
+        for passage in held:
+            self._batcher.add(passage, self._clock())
         self._buffer_shape = (self._size, rows, cols)
-        # Written once, or the first batch of each pays for the memory's first use.
-        self._buffers = [
-            np.full(self._buffer_shape, np.nan, np.float32) for _ in range(self._workers)
-        ]
+        self._buffers = [self._scorer.buffer(*self._buffer_shape) for _ in range(self._workers)]
 
     def step(self) -> bool:
         """Take what waits, and judge a batch if one is ready; False when nothing was done."""
@@ -166,13 +167,14 @@ class Judge:
             reader=self._scorer.reader,
             buffer=self._buffers.pop()
             if self._buffers
-            else np.empty(self._buffer_shape, np.float32),
+            else self._scorer.buffer(*self._buffer_shape),
         )
 
     def _breaks(self, passage: Passage) -> bool:
         """Whether the batch that fills must be closed before this is taken."""
         if isinstance(passage, InFlight):
-            return passage.frame.payload.shape != self._scorer.payload_shape
+            new_shape = passage.frame.payload.shape != self._scorer.payload_shape
+            return new_shape or self._scorer.is_cold
         return isinstance(passage.event, SeriesStarted)
 
     def _patience_s(self) -> float:
@@ -191,7 +193,7 @@ class Judge:
             self._scorer.begin(passage.event.detector)
 
     def _planned(self, reader: RegionReader, payload_shape: tuple[int, ...]) -> None:
-        if self._buffer_shape[1:] != reader.shape:
+        if self._buffer_shape[1:] != reader.shape or self._scorer.is_cold:
             self.warm(*reader.shape)
         if self._hot_pixels is not None:
             self._hot_pixels.begin(reader, payload_shape)

@@ -95,7 +95,7 @@ def test_the_setting_of_workers_is_found_wherever_it_is(
     inner = create_model("Inner", workers=(int, 1))
     config = create_model("Config", workers=(int, 1))
     if section is not None:
-        config = create_model("Config", **{section: (inner, inner())})  # type: ignore[call-overload]
+        config = create_model("Config", **{section: (inner, inner())})  # type: ignore[misc, call-overload]
     monkeypatch.setattr(growth, "ServeConfig", config)
     assert tomllib.loads(with_workers(2)) == found
 

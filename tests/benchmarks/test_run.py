@@ -1,5 +1,6 @@
 """The driver: what cannot run is a row, and the page shows the records and nothing else."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,20 @@ def test_a_peer_that_no_python_takes_names_the_remedy(
     peer = Peer(name="om", title="OM", pip=(("om",),), remedy="install Python 3.11")
     with pytest.raises(PeerError, match=r"no Python with venv.*install Python 3\.11"):
         peer_finders(peer, quiet).__enter__()
+
+
+def test_a_peer_that_dies_says_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text("print('\"1.0\"', flush=True)\ninput()\nraise SystemExit('no such finder')\n")
+    monkeypatch.setattr("benchmarks.peers._WORKER", worker)
+    monkeypatch.setattr("benchmarks.peers._python_of", lambda peer, tell: Path(sys.executable))
+    with peer_finders(PEERS[0], quiet) as peer:
+        assert peer.version == "1.0"
+        for _ in range(3):
+            with pytest.raises(PeerError, match=r"no such finder.*install Python"):
+                peer.find("exact", 0)
 
 
 def test_plots_are_drawn(tmp_path: Path) -> None:
