@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.material import Shots, shots
-from benchmarks.record import Cell, Column, Plot, Row, Section, Tell
+from benchmarks.record import Cell, Column, Plot, Row, Section, Tell, shown
 from benchmarks.rig import ON_CPU, Passed, RigError, Setup, alone_per_s, run, write_frames
 from hitfinder.config import ServeConfig
 from hitfinder.errors import HitfinderError
@@ -186,7 +186,7 @@ def _loads(what: str, setup: Setup, plot: str, seconds: float, tell: Tell) -> Se
     most = _most(curve)
     rows = [
         Row(
-            name=f"{passed.sent_per_s:.3g}",
+            name=shown(passed.sent_per_s),
             cells=(
                 100 * passed.sent_per_s / most,
                 passed.judged_per_s,
@@ -201,7 +201,7 @@ def _loads(what: str, setup: Setup, plot: str, seconds: float, tell: Tell) -> Se
         part=PART,
         title=f"Latency and load, {what}",
         says=(
-            f"1750 × 1750; 100 % is the most that was judged, {most:.3g} frames/s. Latency is that "
+            f"1750 × 1750; 100 % is the most that was judged, {shown(most)} frames/s. Latency is that "
             "of judged frames; the others go on unjudged, none is lost."
         ),
         first="sent, frames/s",
