@@ -201,8 +201,8 @@ def _loads(what: str, setup: Setup, plot: str, seconds: float, tell: Tell) -> Se
         part=PART,
         title=f"Latency and load, {what}",
         says=(
-            f"1750 × 1750; 100 % is the most that was judged, {shown(most)} frames/s. Latency is that "
-            "of judged frames; the others go on unjudged, none is lost."
+            f"1750 × 1750; 100 % is the most that was judged, {shown(most)} frames/s. Latency is "
+            "that of judged frames; the others go on unjudged, none is lost."
         ),
         first="sent, frames/s",
         columns=(Column(name="load", unit="%"), JUDGED, P50, P99, UNJUDGED),
