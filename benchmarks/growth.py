@@ -1,8 +1,9 @@
 """How the service grows: frame size, batches, hits, workers, load. Part of `make bench`.
 
-Every figure is of the real service with its sender on the same machine (`benchmarks.rig`): what
-it judges when more is sent than it can judge, and what a frame waits at a rate that it can. What
-this file does not know: what a stage of it costs (`benchmarks.wire`).
+Every figure is of the real service with its sender on the same machine (`benchmarks.rig`). What
+it can judge is the most that it judged at some rates about what one core judges alone: at a rate
+far above, ingest takes the cores from the judge, which is no measure of what it can. What this
+file does not know: what a stage of it costs (`benchmarks.wire`).
 """
 
 import tempfile
@@ -14,34 +15,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.material import Shots, shots
-from benchmarks.record import Cell, Column, Plot, Row, Section, Tell
-from benchmarks.rig import ON_CPU, RigError, Setup, run, write_frames
+from benchmarks.record import Cell, Column, Plot, Row, Section, Tell, shown
+from benchmarks.rig import ON_CPU, Passed, RigError, Setup, alone_per_s, run, write_frames
 from hitfinder.config import ServeConfig
 from hitfinder.errors import HitfinderError
 
 PART = "growth"
 FRAMES = 10
-SECONDS = 2.0
+SECONDS = 1.5
 SIDES = (512, 1024, 1750, 2048, 4096)
-BATCHES = ((1, 2.0), (4, 2.0), (8, 0.0), (8, 2.0), (8, 10.0), (32, 2.0))
-HIT_SHARES = (0.0, 0.2, 0.5, 1.0)
+BATCHES = ((1, 2.0), (8, 0.0), (8, 2.0), (8, 10.0), (32, 2.0))
+HIT_SHARES = (0.0, 0.2, 1.0)
 WORKERS = (1, 2, 4)
-LOADS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0)
-"""Of what a flood leaves time to judge, which is less than what can be judged."""
+PROBES = (0.6, 1.0, 1.5)
+LOADS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.2, 3.5)
+"""Of what one core judges alone."""
 RATE_HZ = 120.0
+CALM_HZ = 60.0
 WHOLE = '[region]\nkind = "whole"\n[detector]\nshape = [{side}, {side}]\n'
 """The shape, so that no series pays for warming."""
-HALF = 0.5
-"""Of what can be judged: a load under which nothing queues."""
 
 JUDGED = Column(name="judged", unit="frames/s")
 P50 = Column(name="p50", unit="ms")
 P99 = Column(name="p99", unit="ms")
 UNJUDGED = Column(name="unjudged", unit="%")
-FLOODED = (
-    "judged: frames/s with the sender as fast as it can, on the same machine; p50 and p99: "
-    "arrival to verdict"
-)
+MOST = "Judged: the most of some rates, sender on the same machine; p50 and p99: arrival to verdict"
 
 
 def measure(share: float, tell: Tell) -> list[Section]:
@@ -76,18 +74,18 @@ def _sizes(seen: Shots, folder: Path, seconds: float, tell: Tell) -> Section:
         pixels = resized(seen.pixels, side)
         data = folder / f"{side}.h5"
         write_frames(data, seen, pixels)
-        crop = _flood_and_pace(Setup(data=data), seconds)
-        whole = run(Setup(data=data, more=ON_CPU + WHOLE.format(side=side)), [(None, seconds)])[0]
+        crop = _most_and_calm(Setup(data=data), seconds, CALM_HZ)
+        whole = Setup(data=data, more=ON_CPU + WHOLE.format(side=side))
         size_mb = data.stat().st_size / len(pixels) / 1e6
-        cells = (side**2 / 1e6, size_mb, *crop, whole.judged_per_s)
+        cells = (side**2 / 1e6, size_mb, *crop, _most(run(whole, _probes(whole, seconds))))
         rows.append(Row(name=f"{side} × {side}", cells=cells))
         data.unlink()
     return Section(
         part=PART,
         title="Growth with the frame's size",
         says=(
-            f"uint16, bslz4, stream v2 over TCP; {FLOODED}, at half of that rate. "
-            "Middle: 350 × 350 judged."
+            f"uint16, bslz4, stream v2 over TCP. {MOST} at {CALM_HZ:g} frames/s, the middle "
+            "of 350 × 350 judged."
         ),
         first="frame",
         columns=(
@@ -116,13 +114,12 @@ def _batches(data: Path, seconds: float, tell: Tell) -> Section:
     for size, wait_ms in BATCHES:
         tell(f"batches of {size}, {wait_ms:g} ms")
         more = f"{ON_CPU}[batch]\nsize = {size}\nwait_ms = {wait_ms}\n"
-        flood, paced = run(Setup(data=data, more=more), [(None, seconds), (RATE_HZ, seconds)])
-        cells = (wait_ms, flood.judged_per_s, paced.percentile(50), paced.percentile(99))
+        cells = (wait_ms, *_most_and_calm(Setup(data=data, more=more), seconds, RATE_HZ))
         rows.append(Row(name=str(size), cells=cells))
     return Section(
         part=PART,
         title="Growth with the batch",
-        says=f"1750 × 1750, the middle judged; {FLOODED} at {RATE_HZ:g} frames/s.",
+        says=f"1750 × 1750, the middle judged. {MOST} at {RATE_HZ:g} frames/s.",
         first="most frames in a batch",
         columns=(Column(name="longest wait", unit="ms"), JUDGED, P50, P99),
         rows=tuple(rows),
@@ -135,14 +132,14 @@ def _hit_shares(seen: Shots, folder: Path, seconds: float, tell: Tell) -> Sectio
         tell(f"{share:.0%} hits")
         data = folder / "hits.h5"
         write_frames(data, seen, with_hits(seen.pixels, share))
-        more = _flood_and_pace(Setup(data=data, forwards=True), seconds, RATE_HZ)
-        rows.append(Row(name=f"{share:.0%}", cells=(100 * share, *more)))
+        setup = Setup(data=data, forwards=True)
+        cells = (100 * share, *_most_and_calm(setup, seconds, RATE_HZ))
+        rows.append(Row(name=f"{share:.0%}", cells=cells))
     return Section(
         part=PART,
         title="Growth with the share of hits",
         says=(
-            f"Kept frames go on to a receiver on this machine, which forwarding pays for; {FLOODED}"
-            f" at {RATE_HZ:g} frames/s."
+            f"Kept frames go on to a receiver on this machine, too. {MOST} at {RATE_HZ:g} frames/s."
         ),
         first="hits",
         columns=(Column(name="hits", unit="%"), JUDGED, P50, P99),
@@ -156,13 +153,13 @@ def _workers(data: Path, seconds: float, tell: Tell) -> Section:
         tell(f"{count} workers")
         try:
             setup = Setup(data=data, more=with_workers(count))
-            rows.append(Row(name=str(count), cells=_flood_and_pace(setup, seconds, RATE_HZ)))
+            rows.append(Row(name=str(count), cells=_most_and_calm(setup, seconds, RATE_HZ)))
         except HitfinderError as error:
             rows.append(Row(name=f"{count} workers", problem=str(error)))
     return Section(
         part=PART,
         title="Growth with the number of workers",
-        says=f"1750 × 1750, the middle judged; {FLOODED} at {RATE_HZ:g} frames/s.",
+        says=f"1750 × 1750, the middle judged. {MOST} at {RATE_HZ:g} frames/s.",
         first="workers",
         columns=(JUDGED, P50, P99),
         rows=tuple(rows),
@@ -183,15 +180,13 @@ def with_workers(count: int) -> str:
 
 
 def _loads(what: str, setup: Setup, plot: str, seconds: float, tell: Tell) -> Section:
-    tell(f"load, {what}: capacity")
-    (flood,) = run(setup, [(None, seconds)])
-    orders = [(load * flood.judged_per_s, seconds) for load in LOADS]
-    tell(f"load, {what}: up to {orders[-1][0]:.0f} frames/s")
-    curve = run(setup, orders)
-    most = max(passed.judged_per_s for passed in curve)
+    alone = alone_per_s(setup)
+    tell(f"load, {what}: up to {LOADS[-1] * alone:.0f} frames/s")
+    curve = run(setup, [(load * alone, seconds) for load in LOADS])
+    most = _most(curve)
     rows = [
         Row(
-            name=f"{passed.sent_per_s:.3g}",
+            name=shown(passed.sent_per_s),
             cells=(
                 100 * passed.sent_per_s / most,
                 passed.judged_per_s,
@@ -206,8 +201,8 @@ def _loads(what: str, setup: Setup, plot: str, seconds: float, tell: Tell) -> Se
         part=PART,
         title=f"Latency and load, {what}",
         says=(
-            f"1750 × 1750; 100 % is the most that was judged, {most:.3g} frames/s. Latency is that "
-            "of judged frames; the others go on unjudged, none is lost."
+            f"1750 × 1750; 100 % is the most that was judged, {shown(most)} frames/s. Latency is "
+            "that of judged frames; the others go on unjudged, none is lost."
         ),
         first="sent, frames/s",
         columns=(Column(name="load", unit="%"), JUDGED, P50, P99, UNJUDGED),
@@ -216,16 +211,20 @@ def _loads(what: str, setup: Setup, plot: str, seconds: float, tell: Tell) -> Se
     )
 
 
-def _flood_and_pace(
-    setup: Setup, seconds: float, rate_hz: float | None = None
-) -> tuple[Cell, Cell, Cell]:
-    """Judged frames/s of a flood, p50 and p99 at a rate: half of that, where none is given."""
-    if rate_hz is None:
-        (flood,) = run(setup, [(None, seconds)])
-        (paced,) = run(setup, [(HALF * flood.judged_per_s, seconds)])
-    else:
-        flood, paced = run(setup, [(None, seconds), (rate_hz, seconds)])
-    return flood.judged_per_s, paced.percentile(50), paced.percentile(99)
+def _most_and_calm(setup: Setup, seconds: float, calm_hz: float) -> tuple[Cell, Cell, Cell]:
+    """What can be judged, frames/s; p50 and p99 at a rate."""
+    calm, *probed = run(setup, [(calm_hz, seconds), *_probes(setup, seconds)])
+    return _most(probed), calm.percentile(50), calm.percentile(99)
+
+
+def _probes(setup: Setup, seconds: float) -> list[tuple[float | None, float]]:
+    """Rates about what can be judged."""
+    alone = alone_per_s(setup)
+    return [(probe * alone, seconds) for probe in PROBES]
+
+
+def _most(passed: Sequence[Passed]) -> float:
+    return max(each.judged_per_s for each in passed)
 
 
 def resized(pixels: NDArray[Any], side: int) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
-from benchmarks.record import Cell, Plot, Record, Row, Section, Spread, picture
+from benchmarks.record import Cell, Plot, Record, Row, Section, Spread, picture, shown
 
 WIDTH_INCHES, HEIGHT_INCHES = 7.0, 4.0
 INK, GREY, PALE = "#444444", "#888888", "#bbbbbb"
@@ -68,7 +68,7 @@ def _bars(axes: Axes, section: Section, plot: Plot) -> None:
     axes.barh([row.name for row in rows], y[:, 1], xerr=low_high, color=colors, ecolor=INK)
     for row, (_, value, high) in enumerate(y):
         axes.annotate(
-            f"{value:.3g}", (high, row), (4, 0), textcoords="offset points", va="center", fontsize=8
+            shown(value), (high, row), (4, 0), textcoords="offset points", va="center", fontsize=8
         )
     axes.set_xlabel(_heading(section, plot.y[0]))
     axes.tick_params(axis="y", labelsize=8)

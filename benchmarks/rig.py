@@ -11,6 +11,8 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -24,8 +26,12 @@ from numpy.typing import NDArray
 from benchmarks.material import Shots
 from benchmarks.pipes import WorkerError, worker
 from benchmarks.sender import Order
+from hitfinder.assemble import build_judging
+from hitfinder.classify import classify
 from hitfinder.commands.demo import Ports, free_ports, started, wait_ready
+from hitfinder.config import ServeConfig
 from hitfinder.dataset.hdf5_writer import series_writer
+from hitfinder.dataset.series import open_series
 from hitfinder.errors import HitfinderError
 from hitfinder.frame import Detector, array_payload
 from hitfinder.ledger.report import COLUMNS, read_frames
@@ -35,8 +41,10 @@ from hitfinder.transport.settings import ReceiverSettings
 from hitfinder.transport.sockets import Receiver, new_context
 from hitfinder.wire.compression import recoded
 
-REST_S = 1.2
-"""Between two series: longer than the deadline, so that none finds what the one before left."""
+REST_S = 0.1
+"""Between two looks whether a service has done what it was sent."""
+MOST_RESTS = 100
+IN_FLIGHT = "hitfinder_frames_in_flight"
 
 STOP_S = 30.0
 
@@ -117,8 +125,8 @@ def write_frames(path: Path, seen: Shots, pixels: NDArray[Any]) -> None:
 
 
 def run(setup: Setup, orders: Sequence[tuple[float | None, float]]) -> list[Passed]:
-    """Series one after another through one service; each a rate in frames/s (None: as fast as
-    they are taken) and seconds. Raises RigError.
+    """Series one after another through one service, each when the one before is done; each a rate
+    in frames/s (None: as fast as they are taken) and seconds. Raises RigError.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitfinder-bench-")))
@@ -131,10 +139,41 @@ def run(setup: Setup, orders: Sequence[tuple[float | None, float]]) -> list[Pass
         sent = []
         for number, (rate_hz, seconds) in enumerate(orders, 1):
             sent.append(ask(Order(rate_hz=rate_hz, seconds=seconds, series=number)))
-            time.sleep(REST_S)
+            _wait_done(ports.http)
         _end(service)
         table = list(read_frames(folder / "ledger.sqlite"))
     return [_passed(summary, str(number), table) for number, summary in enumerate(sent, 1)]
+
+
+def alone_per_s(setup: Setup) -> float:
+    """Frames/s that one core judges in this process, one by one, without sockets; by processor
+    time, so that it is the same beside other work.
+    """
+    table = tomllib.loads(setup.more)
+    table["input"] = {"endpoint": "ipc://none", "protocol": setup.protocol}
+    table["pressure"] = {"deadline_ms": 600_000}
+    table["batch"] = {"wait_ms": 0}
+    config = checked(ServeConfig, table, "benchmark")
+    judging = build_judging(config, Path(), time.monotonic_ns)
+    (series,) = open_series([setup.data])
+    for _ in range(2):  # the first plans and warms
+        started = time.thread_time()
+        list(classify(series, judging, time.monotonic_ns))
+        seconds = time.thread_time() - started
+    return len(series.frames) / seconds
+
+
+def _wait_done(http: int) -> None:
+    """Until nothing is in flight, at two looks one after the other: the sockets hold some, too."""
+    quiet = 0
+    for _ in range(MOST_RESTS):
+        time.sleep(REST_S)
+        with urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics", timeout=5) as answer:
+            told = answer.read().decode()
+        quiet = quiet + 1 if f"\n{IN_FLIGHT} 0.0\n" in told else 0
+        if quiet == 2:
+            return
+    raise RigError("the service did not come to rest; see its log")
 
 
 def _end(service: "subprocess.Popen[bytes]") -> None:

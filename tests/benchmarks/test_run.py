@@ -112,8 +112,3 @@ def test_the_plots_of_the_page_are_there() -> None:
         for section in record.sections:
             if section.plot is not None:
                 assert (run.RESULTS / picture(record.name, section.plot)).is_file()
-
-
-def test_every_part_has_its_module() -> None:
-    for part in run.PARTS:
-        assert (run.HERE / f"{part}.py").is_file()
