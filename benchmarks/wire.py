@@ -29,6 +29,7 @@ from hitfinder.commands.demo import free_ports, started, wait_ready
 from hitfinder.frame import Frame, Part, Payload, array_payload
 from hitfinder.inference.model_card import find_artifact
 from hitfinder.inference.onnx_model import OnnxModel
+from hitfinder.serving.settings import BatchSettings
 from hitfinder.wire import PROTOCOLS
 from hitfinder.wire.compression import recoded
 from hitfinder.wire.protocol import Decoder
@@ -38,9 +39,9 @@ PART = "wire"
 TURNS = 3
 SECONDS = 0.8
 WINDOW = 32
-"""Frames that a closed loop has in flight: four batches, so that no stage waits for another."""
+"""Frames that a closed loop has in flight: eight batches, so that no stage waits for another."""
 
-BATCH = 8
+BATCH = BatchSettings().size
 FRAMES = 20
 HIT_EVERY = 5
 ROUNDS = 12
