@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from hitfinder.errors import ConfigError, HitfinderError, PayloadError
 from hitfinder.frame import Detector, Frame
-from hitfinder.images.region import RegionReader
+from hitfinder.images.region import RegionReader, is_blank
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.reports import Reports
 
@@ -129,7 +129,7 @@ class Scorer:
         """Write the region's pixels into `out` (H, W); False, and told, when that fails."""
         try:
             self._reader.read(frame.payload, out)
-            if _is_blank(out):
+            if is_blank(out):
                 raise PayloadError("no pixel of the region was measured; is the mask right?")
         except (PayloadError, MemoryError) as error:
             text = f"series {frame.series} frame {frame.number} goes on {self._fate}: {error}"
@@ -155,11 +155,3 @@ class Scorer:
             self._log.warning("score", text, self._clock())
             return np.where(np.isfinite(scores), scores, np.nan)
         return scores
-
-
-def _is_blank(region: NDArray[np.float32]) -> bool:
-    """Whether nothing in (H, W) was measured: not a miss, but not known.
-
-    A sample tells almost always, and the whole is looked at only when it does not.
-    """
-    return bool(np.isnan(region[::16, ::16]).all() and np.isnan(region).all())
