@@ -272,7 +272,7 @@ def hit_graph(net: HitNet, description: str) -> ModelProto:
     image = g.op("Unsqueeze", "image", g.ints(1))
     size = (3, 3)
     nines = g.op("AveragePool", image, kernel_shape=size, strides=(2, 2), count_include_pad=1)
-    measured = g.op("Less", g.op("Abs", nines), -MEASURED)  # nor is what is infinite
+    measured = g.op("Less", nines, -MEASURED)  # neither NaN nor infinity is
     means = _brightest(g, g.op("Where", measured, nines, NOTHING), 3)
 
     # What each is compared with; the last row and column of means are missing. The highest of all
@@ -375,7 +375,7 @@ def hit_graph(net: HitNet, description: str) -> ModelProto:
 
 
 def _brightest(g: Graph, maps: str, side: int, **attributes: Any) -> str:
-    """The highest of `side` x `side` values: down, then across, which costs half of both at once."""
+    """The highest of `side` x `side` values: down, then across, which halves the cost."""
     for size in ((side, 1), (1, side)):
         maps = g.op("MaxPool", maps, kernel_shape=size, strides=size, **attributes)
     return maps
