@@ -5,6 +5,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -148,10 +149,13 @@ def test_what_is_not_measured_stands_for_nothing_bright(
     assert np.isfinite(hit_onnx.outputs(frame[None])["spots"]).all()
 
 
-def test_frames_of_a_batch_do_not_see_each_other(hit_onnx: OnnxModel) -> None:
+def test_frames_of_a_batch_do_not_see_each_other(hit: HitNet, hit_onnx: OnnxModel) -> None:
+    """In the graph, that is: `OnnxModel` on a CPU runs them one by one."""
+    graph = hit_graph(hit, "a test").SerializeToString()
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     frames = np.stack([make((128, 150)) for make in CONTENTS.values()])
-    alone = [hit_onnx.score(frame[None])[0] for frame in frames]
-    np.testing.assert_allclose(hit_onnx.score(frames), alone, atol=1e-6)
+    (together,) = session.run(["score"], {"image": frames})
+    np.testing.assert_allclose(together, hit_onnx.score(frames), atol=1e-6)
 
 
 @pytest.mark.parametrize("content", CONTENTS)

@@ -338,7 +338,7 @@ def hit_graph(net: HitNet, description: str) -> ModelProto:
     logits = g.op("Add", conv(near, "map.near2", "ConvTranspose", pads=padding), wide)
     probability = g.op("Sigmoid", logits)
     g.op("Squeeze", probability, g.ints(1), name="spots")
-    firm = g.op("HardSigmoid", probability, alpha=1 / (1 - FIRM), beta=-FIRM / (1 - FIRM))
+    firm = g.op("Relu", g.op("Div", g.op("Sub", probability, FIRM), 1 - FIRM))
     highest = g.op("MaxPool", logits, kernel_shape=(3, 3), pads=padding)
     firm = g.op("Mul", firm, g.number(g.op("GreaterOrEqual", logits, highest)))
     found = g.op("ReduceSum", firm, g.ints(1, 2, 3), keepdims=0)
