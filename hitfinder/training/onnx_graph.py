@@ -118,7 +118,9 @@ class Graph:
         description: str,
         opset: int = OPSET,
     ) -> ModelProto:
-        """A checked model; inputs and outputs map names to float32 shapes, numbers or words."""
+        """A checked model; inputs and outputs map names to float32 shapes, numbers or words. What
+        an operator costs may depend on its version, hence `opset`.
+        """
         graph = helper.make_graph(
             self._nodes,
             name,
