@@ -25,7 +25,7 @@ def test_lines_are_answered() -> None:
 def test_a_dead_worker_is_told_by_its_last_words_not_by_its_pipe() -> None:
     dead = Worker(Broken(), io.BytesIO(), io.BytesIO(b"Traceback\nImportError: no flex\n"))
     for _ in range(2):
-        with pytest.raises(WorkerError, match="^ImportError: no flex$"):
+        with pytest.raises(WorkerError, match=r"^ImportError: no flex$"):
             dead.ask(b"one")
 
 
