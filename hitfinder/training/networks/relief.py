@@ -18,6 +18,7 @@ It is a graph for itself as well (`relief_graph`), which training runs: one arit
 language. What this file does not know: what a relief means, resolution, polarisation.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -87,13 +88,12 @@ def relief(g: Graph, side: int) -> str:
     noise and drawn together beyond HIGHEST; the latter in units of the background's spread; and 1
     where measured. All are 0 where not.
     """
-    pools, whole = _pools(g)
-    values, counts = _without_spots(g, pools, whole)
+    depths, counts = _without_spots(g, *_pools(g))
     rows, cols = _sizes(g)
     longest = g.op("Max", rows, cols)
     down, across = (
-        _averaging(g, values, rows, longest, side, 2),
-        _averaging(g, values, cols, longest, side, 3),
+        _averaging(g, depths, rows, longest, side, 2),
+        _averaging(g, depths, cols, longest, side, 3),
     )
 
     def resized(maps: str) -> str:
@@ -103,7 +103,7 @@ def relief(g: Graph, side: int) -> str:
     full = g.op("ReduceMax", weight, g.ints(1, 2, 3))
     known = g.op("Greater", weight, g.op("Mul", full, 0.3))
     there = g.number(known)
-    mean = g.op("Div", resized(values), g.op("Max", weight, 1e-6))
+    mean = g.op("Div", resized(depths), g.op("Min", g.op("Neg", weight), -1e-6))
     heights = g.op("Where", known, mean, 0.0)
     centre = _centre(g, heights, there, side)
     background, spread = _round(g, heights, there, centre, side)
@@ -133,72 +133,72 @@ def relief_graph(side: int) -> bytes:
 
 
 def _pools(g: Graph) -> tuple[str, str]:
-    """Means of pools, and 1 where all of a pool was measured; (N, 1, h, w), both 0 where not, and
-    padded so below and on the right to whole blocks.
+    """Negated means of pools, -NOTHING where not all of a pool was measured, and 1 where all was;
+    (N, 1, h, w), padded below and on the right, as not measured, to whole blocks.
     """
     image = g.op("Unsqueeze", "image", g.ints(1))
     # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
-    mean = g.op(
-        "Conv",
-        image,
-        g.constant(np.full((1, 1, POOL, POOL), 1 / POOL**2, np.float32)),
-        strides=(POOL, POOL),
-    )
-    nothing = g.op("IsNaN", mean)
+    mean = g.op("AveragePool", image, kernel_shape=(POOL, POOL), strides=(POOL, POOL))
     size = g.op("Shape", mean, start=2)
     blocks = g.op("Div", g.op("Add", size, g.ints(BLOCK - 1)), g.ints(BLOCK))
     more = g.op("Sub", g.op("Mul", blocks, g.ints(BLOCK)), size)
     pads = g.op("Concat", g.ints(0, 0), more, axis=0)
-    return (
-        g.op("Pad", g.op("Where", nothing, 0.0, mean), pads, 0.0, g.ints(2, 3)),
-        g.op("Pad", g.number(g.op("Not", nothing)), pads, 0.0, g.ints(2, 3)),
-    )
+    mean = g.op("Pad", mean, pads, math.nan, g.ints(2, 3))
+    nothing = g.op("IsNaN", mean)
+    # Negated, because what is least is sought, and only greatest values can be pooled.
+    depth = g.op("Where", nothing, -NOTHING, g.op("Neg", mean))
+    return depth, g.number(g.op("Not", nothing))
 
 
-def _without_spots(g: Graph, mean: str, there: str) -> tuple[str, str]:
-    """Pools' means, and 1 where a pool still counts: those that stand out of their surroundings,
-    and the eight around each, do not. Both are 0 where nothing counts.
+def _without_spots(g: Graph, depth: str, there: str) -> tuple[str, str]:
+    """Negated means of pools, and 1 where a pool still counts: those that stand out of their
+    surroundings, and the eight around each, do not. Both are 0 where nothing counts.
     """
-    least = g.op(
-        "MaxPool",
-        g.op("Where", g.op("Greater", there, 0.0), g.op("Neg", mean), -NOTHING),
-        kernel_shape=(2, 2),
-        strides=(1, 1),
-        pads=(0, 0, 1, 1),
-    )
-    known = g.op("Greater", least, -MEASURED)
-    least = g.op("Where", known, g.op("Neg", least), 0.0)
-    level, deviation = _surroundings(g, least, g.number(known), BLOCK)
-    values = g.op("Min", mean, g.op("Add", level, g.op("Mul", deviation, FIRST_CUT)))
-    level, deviation = _surroundings(g, values, there, BLOCK)
-    out = g.number(g.op("Greater", mean, g.op("Add", level, g.op("Mul", deviation, CUT))))
+    least = g.op("MaxPool", depth, kernel_shape=(2, 2), strides=(1, 1), pads=(0, 0, 1, 1))
+    known = g.number(g.op("Greater", least, -MEASURED))
+    bound = _bound(g, g.op("Mul", least, known), known, FIRST_CUT)
+    depth = g.op("Mul", depth, there)
+    cut = g.op("Mul", g.op("Max", depth, bound), there)
+    out = g.number(g.op("Less", depth, _bound(g, cut, there, CUT)))
     around = g.op("MaxPool", out, kernel_shape=(3, 3), pads=(1, 1, 1, 1))
-    counts = g.op("Mul", there, g.op("Sub", 1.0, around))
-    return g.op("Mul", mean, counts), counts
+    counts = g.number(g.op("Greater", there, around))
+    return g.op("Mul", depth, counts), counts
 
 
-def _surroundings(g: Graph, maps: str, there: str, block: int) -> tuple[str, str]:
-    """Mean and mean deviation around each place, of what is there."""
-    number = g.op("Max", _around(g, there, block), 1e-3)
-    level = g.op("Div", _around(g, g.op("Mul", maps, there), block), number)
+def _bound(g: Graph, maps: str, there: str, cut: float) -> str:
+    """Around each place the mean of maps, 0 where nothing is, less `cut` mean deviations."""
+    share = g.op("Reciprocal", g.op("Max", _between(g, _sums(g, there, BLOCK), BLOCK), 1e-3))
+    sums = _sums(g, maps, BLOCK)
+    level = g.op("Mul", _between(g, sums, BLOCK), share)
     away = g.op("Mul", g.op("Abs", g.op("Sub", maps, level)), there)
-    return level, g.op("Div", _around(g, away, block), number)
+    # What is linear in between is added where it is small.
+    bound = g.op("Sub", sums, g.op("Mul", _sums(g, away, BLOCK), cut))
+    return g.op("Mul", _between(g, bound, BLOCK), share)
 
 
 def _around(g: Graph, maps: str, block: int) -> str:
     """Sums over blocks, linear in between; (N, 1, h, w), h and w whole numbers of blocks."""
-    half = block // 2
-    slope = 1 - np.abs(np.arange(2 * block - 1) - (block - 1)) / block
-    between = (slope[:, None] * slope)[None, None].astype(np.float32)
+    return _between(g, _sums(g, maps, block), block)
+
+
+def _sums(g: Graph, maps: str, block: int) -> str:
     ones = g.constant(np.ones((1, 1, block, block), np.float32))
-    sums = g.op("Conv", maps, ones, strides=(block, block))
-    return g.op(
-        "ConvTranspose",
-        sums,
-        g.constant(between),
-        strides=(block, block),
-        pads=(half, half, half, half),
-    )
+    return g.op("Conv", maps, ones, strides=(block, block))
+
+
+def _between(g: Graph, sums: str, block: int) -> str:
+    """From one number a block (an odd side) to one a place, linear in between.
+
+    Along columns, then along rows: half the time of both at once.
+    """
+    half = block // 2
+    slope = (1 - np.abs(np.arange(2 * block - 1) - (block - 1)) / block).astype(np.float32)
+    for way in ((0, 1), (1, 0)):
+        across = slope.reshape(1, 1, *(-1 if axis else 1 for axis in way))
+        strides = tuple(block if axis else 1 for axis in way)
+        pads = tuple(half if axis else 0 for axis in way) * 2
+        sums = g.op("ConvTranspose", sums, g.constant(across), strides=strides, pads=pads)
+    return sums
 
 
 def _sizes(g: Graph) -> tuple[str, str]:
