@@ -19,7 +19,6 @@ language. What this file does not know: what a relief means, resolution, polaris
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +28,14 @@ from hitfinder.training.onnx_graph import Graph
 POOL = 4
 """Pixels along a pool's side: a spot fills one or two, and maps shrink 16 times."""
 
-BLOCK = 5
-"""Pools along the side of a block, whose means, linear in between, are a pool's surroundings."""
+QUAD = 2 * POOL
+"""Four pools: what is averaged over many of them is made from these."""
 
-NOTHING = 1e18
-"""Its negative stands for no measurement: lower than any pixel, even when averaged with others."""
-
-MEASURED = 1e15
-"""Below it, every pixel of a pool was measured."""
+BLOCK = 3
+"""Quads along the side of a block, whose means, linear in between, are a pool's surroundings."""
 
 FIRST_CUT = 6.0
-"""Mean deviations of the least of 2 x 2 pools, above their mean, at which pools are cut down before
+"""Mean deviations of the least pool of a quad, above their mean, at which pools are cut down before
 their own deviation is measured. Least values are hardly raised by spots, however bright."""
 
 CUT = 3.5
@@ -103,8 +99,8 @@ def relief(g: Graph, side: int) -> str:
     full = g.op("ReduceMax", weight, g.ints(1, 2, 3))
     known = g.op("Greater", weight, g.op("Mul", full, 0.3))
     there = g.number(known)
-    mean = g.op("Div", resized(depths), g.op("Min", g.op("Neg", weight), -1e-6))
-    heights = g.op("Where", known, mean, 0.0)
+    mean = g.op("Div", resized(depths), g.op("Max", weight, 1e-6))
+    heights = g.op("Where", known, g.op("Neg", mean), 0.0)
     centre = _centre(g, heights, there, side)
     background, spread = _round(g, heights, there, centre, side)
     left = g.op("Mul", g.op("Sub", heights, background), there)
@@ -133,36 +129,57 @@ def relief_graph(side: int) -> bytes:
 
 
 def _pools(g: Graph) -> tuple[str, str]:
-    """Negated means of pools, -NOTHING where not all of a pool was measured, and 1 where all was;
-    (N, 1, h, w), padded below and on the right, as not measured, to whole blocks.
+    """Negated means (N, 4, h, w) of the pools in each quad, 0 where not all of a quad was measured,
+    and (N, 1, h, w) 1 where all was; padded below and on the right to whole blocks.
     """
-    image = g.op("Unsqueeze", "image", g.ints(1))
-    # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
-    mean = g.op("AveragePool", image, kernel_shape=(POOL, POOL), strides=(POOL, POOL))
-    size = g.op("Shape", mean, start=2)
+    # One pixel that is NaN makes its quad NaN and no other: no pass over all pixels is needed.
+    # Negated, because what is least is sought, and a maximum costs less than a minimum.
+    weights = np.zeros((2, 2, 1, 2, POOL, 2, POOL), np.float32)
+    for row, col in np.ndindex(2, 2):
+        weights[row, col, 0, row, :, col] = -1 / POOL**2
+    quads = g.op(
+        "Conv",
+        g.op("Unsqueeze", "image", g.ints(1)),
+        g.constant(weights.reshape(4, 1, QUAD, QUAD)),
+        strides=(QUAD, QUAD),
+    )
+    size = g.op("Shape", quads, start=2)
     blocks = g.op("Div", g.op("Add", size, g.ints(BLOCK - 1)), g.ints(BLOCK))
     more = g.op("Sub", g.op("Mul", blocks, g.ints(BLOCK)), size)
     pads = g.op("Concat", g.ints(0, 0), more, axis=0)
-    mean = g.op("Pad", mean, pads, math.nan, g.ints(2, 3))
-    nothing = g.op("IsNaN", mean)
-    # Negated, because what is least is sought, and only greatest values can be pooled.
-    depth = g.op("Where", nothing, -NOTHING, g.op("Neg", mean))
-    return depth, g.number(g.op("Not", nothing))
+    quads = g.op("Pad", quads, pads, math.nan, g.ints(2, 3))
+    nothing = g.op("IsNaN", g.op("Slice", quads, g.ints(0), g.ints(1), g.ints(1)))
+    return g.op("Where", nothing, 0.0, quads), g.number(g.op("Not", nothing))
 
 
 def _without_spots(g: Graph, depth: str, there: str) -> tuple[str, str]:
-    """Negated means of pools, and 1 where a pool still counts: those that stand out of their
-    surroundings, and the eight around each, do not. Both are 0 where nothing counts.
+    """Negated sums over the pools of a quad that count, and how many do, both (N, 1, h, w): those
+    that stand out of their surroundings, and the eight around each, do not.
     """
-    least = g.op("MaxPool", depth, kernel_shape=(2, 2), strides=(1, 1), pads=(0, 0, 1, 1))
-    known = g.number(g.op("Greater", least, -MEASURED))
-    bound = _bound(g, g.op("Mul", least, known), known, FIRST_CUT)
-    depth = g.op("Mul", depth, there)
-    cut = g.op("Mul", g.op("Max", depth, bound), there)
-    out = g.number(g.op("Less", depth, _bound(g, cut, there, CUT)))
-    around = g.op("MaxPool", out, kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+    least = g.op("ReduceMax", depth, g.ints(1))
+    cut = g.op("Max", depth, _bound(g, least, there, FIRST_CUT))
+    mean = g.op("Mul", _summed(g, cut, there), g.op("Mul", there, 0.25))
+    # Noise is twice as large in a pool as in the mean of four.
+    out = g.number(g.op("Less", depth, _bound(g, mean, there, 2 * CUT)))
+    around = g.op("Conv", out, g.constant(_beside()), pads=(1, 1, 1, 1))
     counts = g.number(g.op("Greater", there, around))
-    return g.op("Mul", depth, counts), counts
+    return _summed(g, g.op("Mul", depth, counts), there), _summed(g, counts, there)
+
+
+def _summed(g: Graph, quads: str, like: str) -> str:
+    """(N, 4, h, w) to sums (N, 1, h, w): a product of matrices, four times faster than ReduceSum."""
+    flat = g.op("Reshape", quads, g.ints(0, 4, -1))
+    sums = g.op("MatMul", g.constant(np.ones((1, 4), np.float32)), flat)
+    return g.op("Reshape", sums, g.op("Shape", like))
+
+
+def _beside() -> NDArray[np.float32]:
+    """(4, 4, 3, 3): 1 where a pool of a quad touches, or is, one of this quad or of those around."""
+    touches = np.zeros((4, 4, 3, 3), np.float32)
+    for row, col, row2, col2, down, across in np.ndindex(2, 2, 2, 2, 3, 3):
+        if abs(2 * (down - 1) + row2 - row) <= 1 and abs(2 * (across - 1) + col2 - col) <= 1:
+            touches[2 * row + col, 2 * row2 + col2, down, across] = 1
+    return touches
 
 
 def _bound(g: Graph, maps: str, there: str, cut: float) -> str:
@@ -206,7 +223,7 @@ def _sizes(g: Graph) -> tuple[str, str]:
     found = []
     for axis in (1, 2):
         size = g.op("Shape", "image", start=axis, end=axis + 1)  # (1,)
-        found.append(g.number(g.op("Div", size, g.ints(POOL))))
+        found.append(g.number(g.op("Div", size, g.ints(QUAD))))
     return found[0], found[1]
 
 
@@ -240,10 +257,7 @@ def _centre(g: Graph, heights: str, there: str, side: int) -> tuple[str, str]:
     A slope (gx, gy) at (x, y) points along the line to the centre (cx, cy), rising or falling,
     where gx (y - cy) - gy (x - cx) = 0; the weighted squares of that are made least.
     """
-    fold = side // SLOPES
-    pool: dict[str, Any] = {"kernel_shape": (fold, fold), "strides": (fold, fold)}
-    weight = g.op("AveragePool", there, **pool) if fold > 1 else there
-    mean = g.op("AveragePool", heights, **pool) if fold > 1 else heights
+    weight, mean = _folded(g, there, side), _folded(g, heights, side)
     smooth = g.constant(_bell(4, 1.5))
     known = g.op("Conv", weight, smooth, pads=(4, 4, 4, 4))
     level = g.op("Div", g.op("Conv", mean, smooth, pads=(4, 4, 4, 4)), g.op("Max", known, 1e-3))
@@ -299,6 +313,12 @@ def _centre(g: Graph, heights: str, there: str, side: int) -> tuple[str, str]:
     return cx, cy
 
 
+def _folded(g: Graph, maps: str, side: int) -> str:
+    """Means over so many places that SLOPES a side are left."""
+    fold = side // SLOPES
+    return g.op("AveragePool", maps, kernel_shape=(fold, fold), strides=(fold, fold))
+
+
 def _bell(reach: int, sigma: float) -> NDArray[np.float32]:
     """(1, 1, 2 reach + 1, 2 reach + 1) Gaussian weights of sum 1."""
     bell = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
@@ -321,43 +341,58 @@ def _round(
 ) -> tuple[str, str]:
     """The background by radius (N, 1, side, side), and its spread (N, 1, 1, 1) over the frame.
 
-    The mean is taken twice, the second time with what lies far from it drawn near.
+    The mean is taken twice, the second time with what lies far from it drawn near; it is taken of
+    a coarser map, SLOPES a side, whose noise is less, and read where it is wanted.
     """
-    x, y = (g.constant(each) for each in _grid(side))
-    radius = _distance(g, x, y, *centre)
+    weight, maps = _folded(g, there, side), _folded(g, heights, side)
+    share = g.op("Max", weight, 1e-3)
+    maps = g.op("Div", maps, share)
+    radius = _distance(g, *(g.constant(each) for each in _grid(SLOPES)), *centre)
     # From the least to the greatest radius of anything measured.
+    some = g.number(g.op("Greater", weight, 0.0))
     inner = g.op(
-        "ReduceMin", g.op("Add", radius, g.op("Mul", g.op("Sub", 1.0, there), 1e6)), g.ints(1, 2, 3)
+        "ReduceMin", g.op("Add", radius, g.op("Mul", g.op("Sub", 1.0, some), 1e6)), g.ints(1, 2, 3)
     )
-    outer = g.op("ReduceMax", g.op("Mul", radius, there), g.ints(1, 2, 3))
+    outer = g.op("ReduceMax", g.op("Mul", radius, some), g.ints(1, 2, 3))
     step = g.op("Max", g.op("Div", g.op("Sub", outer, inner), float(BINS - 1)), 1e-6)
-    at = g.op("Clip", g.op("Div", g.op("Sub", radius, inner), step), 0.0, float(BINS - 1))
-    flat = g.ints(0, 1, side * side)
-    at = g.op("Reshape", at, g.ints(0, side * side, 1))
-    bins = g.constant(np.arange(BINS, dtype=np.float32))
-    hats = g.op("Relu", g.op("Sub", 1.0, g.op("Abs", g.op("Sub", at, bins))))  # (N, places, BINS)
-    weight = g.op("Reshape", there, flat)
-    number = g.op("Max", g.op("MatMul", weight, hats), 1e-6)  # (N, 1, BINS)
+
+    def bins(radius: str) -> str:
+        return g.op("Clip", g.op("Div", g.op("Sub", radius, inner), step), 0.0, float(BINS - 1))
+
+    at = g.op("Reshape", bins(radius), g.ints(0, SLOPES * SLOPES, 1))
+    away = g.op("Abs", g.op("Sub", at, g.constant(np.arange(BINS, dtype=np.float32))))
+    hats = g.op("HardSigmoid", away, alpha=-1.0, beta=1.0)  # (N, places, BINS): 1 - away, or 0
     back = g.op("Transpose", hats, perm=(0, 2, 1))
+    flat = g.ints(0, 1, SLOPES * SLOPES)
+    weight, maps = g.op("Reshape", weight, flat), g.op("Reshape", maps, flat)
+    number = g.op("Max", g.op("MatMul", weight, hats), 1e-6)  # (N, 1, BINS)
 
-    def mean(maps: str) -> str:
-        """(N, 1, places) by radius, back in their places."""
-        profile = g.op("Div", g.op("MatMul", g.op("Mul", maps, weight), hats), number)
-        return g.op("MatMul", profile, back)
+    def profile(maps: str) -> str:
+        """Means (N, 1, BINS) by radius."""
+        return g.op("Div", g.op("MatMul", g.op("Mul", maps, weight), hats), number)
 
-    maps = g.op("Reshape", heights, flat)
-    level = mean(maps)
+    level = g.op("MatMul", profile(maps), back)
     away = g.op("Sub", maps, level)
-    reach = g.op("Mul", mean(g.op("Abs", away)), 2.0)
+    reach = g.op("Mul", g.op("MatMul", profile(g.op("Abs", away)), back), 2.0)
     away = g.op("Max", g.op("Min", away, reach), g.op("Neg", reach))
-    level = mean(g.op("Add", level, away))
-    places = g.op("Max", g.op("ReduceSum", weight, g.ints(2)), 1.0)
-    middle = g.op("Div", g.op("ReduceSum", g.op("Mul", level, weight), g.ints(2)), places)
-    off = g.op("Mul", g.op("Abs", g.op("Sub", level, middle)), weight)
-    spread = g.op("Div", g.op("ReduceSum", off, g.ints(2)), places)  # (N, 1, 1)
-    shape = g.ints(0, 1, side, side)
-    spread = g.op("Reshape", g.op("Add", spread, 1e-25), g.ints(0, 1, 1, 1))
-    return g.op("Reshape", level, shape), spread
+    rounded = g.op("Reshape", profile(g.op("Add", level, away)), g.ints(0, BINS))
+    radius = _distance(g, *(g.constant(each) for each in _grid(side)), *centre)
+    level = _read(g, rounded, g.op("Reshape", bins(radius), g.ints(0, side * side)))
+    level = g.op("Reshape", level, g.ints(0, 1, side, side))
+    places = g.op("Max", _total(g, there), 1.0)
+    middle = g.op("Div", _total(g, g.op("Mul", level, there)), places)
+    off = g.op("Mul", g.op("Abs", g.op("Sub", level, middle)), there)
+    return level, g.op("Add", g.op("Div", _total(g, off), places), 1e-25)
+
+
+def _read(g: Graph, profile: str, at: str) -> str:
+    """A profile (N, BINS) where `at` (N, places) says, in bins; linear in between."""
+    below = g.op("Floor", at)
+    part = g.op("Sub", at, below)
+    low = g.whole(below)
+    high = g.op("Min", g.op("Add", low, g.ints(1)), g.ints(BINS - 1))
+    first, second = (g.op("GatherElements", profile, each, axis=1) for each in (low, high))
+    return g.op("Add", first, g.op("Mul", g.op("Sub", second, first), part))
 
 
 def _noise(g: Graph, left: str, heights: str, there: str, side: int) -> str:
