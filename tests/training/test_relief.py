@@ -53,7 +53,7 @@ def test_what_was_not_measured_is_nothing() -> None:
     maps = relief(image)
     assert np.isfinite(maps).all()
     assert not maps[:, :, 90:112].any()
-    assert maps[THERE, :, :84].mean() > 0.95
+    assert maps[THERE, :, :84].mean() > 0.94
     image[:, 200:260] = 0  # measured, and dark
     assert abs(relief(image)[LEFT, :, 90:112]).mean() > 2
 

@@ -19,6 +19,7 @@ language. What this file does not know: what a relief means, resolution, polaris
 """
 
 import math
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ POOL = 4
 
 QUAD = 2 * POOL
 """Four pools: what is averaged over many of them is made from these."""
+
+PLACES = ((0, 0), (1, 0), (0, 1), (1, 1))
+"""Row and column of a quad's four pools, in the order in which they are its channels."""
 
 BLOCK = 3
 """Quads along the side of a block, whose means, linear in between, are a pool's surroundings."""
@@ -87,13 +91,14 @@ def relief(g: Graph, side: int) -> str:
     depths, counts = _without_spots(g, *_pools(g))
     rows, cols = _sizes(g)
     longest = g.op("Max", rows, cols)
-    down, across = (
-        _averaging(g, depths, rows, longest, side, 2),
-        _averaging(g, depths, cols, longest, side, 3),
-    )
+    down = _averaging(g, depths, rows, longest, side, 2)
+    across = _averaging(g, depths, cols, longest, side, 3)
 
     def resized(maps: str) -> str:
-        return g.op("MatMul", g.op("MatMul", down, maps), across)
+        # The pools of each second column, their rows below one another: even ones, then odd ones.
+        halves = g.op("Reshape", maps, g.ints(0, 2, -1, 0))  # (N, 2, 2 h, w)
+        both = g.op("MatMul", g.op("MatMul", down, halves), across)  # (N, 2, side, side)
+        return g.op("ReduceSum", both, g.ints(1))
 
     weight = resized(counts)  # (N, 1, side, side)
     full = g.op("ReduceMax", weight, g.ints(1, 2, 3))
@@ -134,9 +139,9 @@ def _pools(g: Graph) -> tuple[str, str]:
     """
     # One pixel that is NaN makes its quad NaN and no other: no pass over all pixels is needed.
     # Negated, because what is least is sought, and a maximum costs less than a minimum.
-    weights = np.zeros((2, 2, 1, 2, POOL, 2, POOL), np.float32)
-    for row, col in np.ndindex(2, 2):
-        weights[row, col, 0, row, :, col] = -1 / POOL**2
+    weights = np.zeros((4, 2, POOL, 2, POOL), np.float32)
+    for place, (row, col) in enumerate(PLACES):
+        weights[place, row, :, col] = -1 / POOL**2
     quads = g.op(
         "Conv",
         g.op("Unsqueeze", "image", g.ints(1)),
@@ -153,32 +158,35 @@ def _pools(g: Graph) -> tuple[str, str]:
 
 
 def _without_spots(g: Graph, depth: str, there: str) -> tuple[str, str]:
-    """Negated sums over the pools of a quad that count, and how many do, both (N, 1, h, w): those
-    that stand out of their surroundings, and the eight around each, do not.
+    """Negated means of pools, and 1 where a pool still counts: those that stand out of their
+    surroundings, and the eight around each, do not. Both (N, 4, h, w), 0 where nothing counts.
     """
     least = g.op("ReduceMax", depth, g.ints(1))
     cut = g.op("Max", depth, _bound(g, least, there, FIRST_CUT))
-    mean = g.op("Mul", _summed(g, cut, there), g.op("Mul", there, 0.25))
+    mean = g.op("Mul", _mean(g, cut, there), there)
     # Noise is twice as large in a pool as in the mean of four.
     out = g.number(g.op("Less", depth, _bound(g, mean, there, 2 * CUT)))
     around = g.op("Conv", out, g.constant(_beside()), pads=(1, 1, 1, 1))
     counts = g.number(g.op("Greater", there, around))
-    return _summed(g, g.op("Mul", depth, counts), there), _summed(g, counts, there)
+    return g.op("Mul", depth, counts), counts
 
 
-def _summed(g: Graph, quads: str, like: str) -> str:
-    """(N, 4, h, w) to sums (N, 1, h, w): a product of matrices, four times faster than ReduceSum."""
+def _mean(g: Graph, quads: str, like: str) -> str:
+    """(N, 4, h, w) to means (N, 1, h, w): a product of matrices, four times faster than
+    ReduceMean.
+    """
     flat = g.op("Reshape", quads, g.ints(0, 4, -1))
-    sums = g.op("MatMul", g.constant(np.ones((1, 4), np.float32)), flat)
-    return g.op("Reshape", sums, g.op("Shape", like))
+    means = g.op("MatMul", g.constant(np.full((1, 4), 0.25, np.float32)), flat)
+    return g.op("Reshape", means, g.op("Shape", like))
 
 
 def _beside() -> NDArray[np.float32]:
     """(4, 4, 3, 3): 1 where a pool of a quad touches, or is, one of this quad or of those around."""
     touches = np.zeros((4, 4, 3, 3), np.float32)
-    for row, col, row2, col2, down, across in np.ndindex(2, 2, 2, 2, 3, 3):
-        if abs(2 * (down - 1) + row2 - row) <= 1 and abs(2 * (across - 1) + col2 - col) <= 1:
-            touches[2 * row + col, 2 * row2 + col2, down, across] = 1
+    for (one, (row, col)), (other, (row2, col2)) in product(enumerate(PLACES), repeat=2):
+        for down, across in np.ndindex(3, 3):
+            if abs(2 * (down - 1) + row2 - row) <= 1 and abs(2 * (across - 1) + col2 - col) <= 1:
+                touches[one, other, down, across] = 1
     return touches
 
 
@@ -223,25 +231,29 @@ def _sizes(g: Graph) -> tuple[str, str]:
     found = []
     for axis in (1, 2):
         size = g.op("Shape", "image", start=axis, end=axis + 1)  # (1,)
-        found.append(g.number(g.op("Div", size, g.ints(QUAD))))
+        found.append(g.op("Mul", g.number(g.op("Div", size, g.ints(QUAD))), 2.0))
     return found[0], found[1]
 
 
-def _averaging(g: Graph, maps: str, size: str, longest: str, side: int, axis: int) -> str:
-    """Weights of pools in the places of the square along one axis, (side, h) for rows and (w, side)
-    for columns: hats, as wide as a place or, where places are smaller than pools, as a pool.
+def _averaging(g: Graph, quads: str, size: str, longest: str, side: int, axis: int) -> str:
+    """Weights of pools in the places of the square along one axis, (side, 2 h) for rows, even ones
+    first, and (2, w, side) for columns: hats, as wide as a place or, where places are smaller than
+    pools, as a pool.
     """
     step = g.op("Div", longest, float(side))  # pools from place to place
-    places = (np.arange(side, dtype=np.float32) + 0.5 - side / 2).reshape(-1, 1)
+    places = np.arange(side, dtype=np.float32) + 0.5 - side / 2
     middle = g.op("Sub", g.op("Mul", size, 0.5), 0.5)
-    at = g.op("Add", g.op("Mul", g.constant(places), step), middle)  # (side, 1)
-    stop = g.op("Squeeze", g.op("Shape", maps, start=axis, end=axis + 1))
-    pools = g.number(
-        g.op("Range", g.constant(np.array(0, np.int64)), stop, g.constant(np.array(1, np.int64)))
-    )
-    away = g.op("Abs", g.op("Sub", pools, at))
-    hats = g.op("Relu", g.op("Sub", 1.0, g.op("Div", away, g.op("Max", step, 1.0))))
-    return hats if axis == 2 else g.op("Transpose", hats, perm=(1, 0))
+    at = g.op("Add", g.op("Mul", g.constant(places), step), middle)  # (side,)
+    stop = g.op("Squeeze", g.op("Shape", quads, start=axis, end=axis + 1))
+    zero, one = (g.constant(np.array(each, np.int64)) for each in (0, 1))
+    even = g.op("Mul", g.number(g.op("Range", zero, stop, one)), 2.0)
+    pools = g.op("Add", even, g.constant(np.array([[0], [1]], np.float32)))  # (2, h or w)
+    if axis == 2:
+        pools, at = g.op("Reshape", pools, g.ints(1, -1)), g.op("Unsqueeze", at, g.ints(1))
+    else:
+        pools = g.op("Unsqueeze", pools, g.ints(2))
+    away = g.op("Div", g.op("Abs", g.op("Sub", pools, at)), g.op("Max", step, 1.0))
+    return g.op("HardSigmoid", away, alpha=-1.0, beta=1.0)  # 1 - away, or 0
 
 
 def _grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
