@@ -1,7 +1,7 @@
 """What is left of a frame without its spots and its round background: the first half of every
 diffuse model, as a graph of fixed arithmetic in which nothing is learned.
 
-    image (N, H, W) → pools of 4 x 4 pixels → spots left out → side x side → less the radial mean
+    image (N, H, W) → heights (N, 1, side, side), spots left out (`pools`) → less the radial mean
     → in units of the noise, and of the background
 
 The beam's centre, about which the background is round, is not told: it is where the lines along
@@ -10,40 +10,17 @@ the background's slopes meet, in the sense of least squares, with slopes that po
 as for one module of many, and where there are no slopes to speak of it is the image's middle.
 
 Gain, offset and unit cancel: heights are given in units of the noise around, and of the spread of
-the background over the frame. The whole frame goes into the square, its sides in proportion, and
-the rest of the square counts as not measured; so does a pool that lacks a pixel.
-Frames of any size do; up to POOL - 1 pixels on the right and below are not looked at.
+the background over the frame.
 
 It is a graph for itself as well (`relief_graph`), which training runs: one arithmetic, in no second
 language. What this file does not know: what a relief means, resolution, polarisation.
 """
 
-import math
-from itertools import product
-
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.training.networks.pools import CUT, around, heights_of
 from hitfinder.training.onnx_graph import Graph
-
-POOL = 4
-"""Pixels along a pool's side: a spot fills one or two, and maps shrink 16 times."""
-
-QUAD = 2 * POOL
-"""Four pools: what is averaged over many of them is made from these."""
-
-PLACES = ((0, 0), (1, 0), (0, 1), (1, 1))
-"""Row and column of a quad's four pools, in the order in which they are its channels."""
-
-BLOCK = 3
-"""Quads along the side of a block, whose means, linear in between, are a pool's surroundings."""
-
-FIRST_CUT = 6.0
-"""Mean deviations of the least pool of a quad, above their mean, at which pools are cut down before
-their own deviation is measured. Least values are hardly raised by spots, however bright."""
-
-CUT = 3.5
-"""Mean deviations above its surroundings at which a pool is left out then: some three sigma."""
 
 SLOPES = 56
 """Side of the map whose slopes tell the centre."""
@@ -88,24 +65,7 @@ def relief(g: Graph, side: int) -> str:
     noise and drawn together beyond HIGHEST; the latter in units of the background's spread; and 1
     where measured. All are 0 where not.
     """
-    depths, counts = _without_spots(g, *_pools(g))
-    rows, cols = _sizes(g)
-    longest = g.op("Max", rows, cols)
-    down = _averaging(g, depths, rows, longest, side, 2)
-    across = _averaging(g, depths, cols, longest, side, 3)
-
-    def resized(maps: str) -> str:
-        # The pools of each second column, their rows below one another: even ones, then odd ones.
-        halves = g.op("Reshape", maps, g.ints(0, 2, -1, 0))  # (N, 2, 2 h, w)
-        both = g.op("MatMul", g.op("MatMul", down, halves), across)  # (N, 2, side, side)
-        return g.op("ReduceSum", both, g.ints(1))
-
-    weight = resized(counts)  # (N, 1, side, side)
-    full = g.op("ReduceMax", weight, g.ints(1, 2, 3))
-    known = g.op("Greater", weight, g.op("Mul", full, 0.3))
-    there = g.number(known)
-    mean = g.op("Div", resized(depths), g.op("Max", weight, 1e-6))
-    heights = g.op("Where", known, g.op("Neg", mean), 0.0)
+    heights, there = heights_of(g, side)
     centre = _centre(g, heights, there, side)
     background, spread = _round(g, heights, there, centre, side)
     left = g.op("Mul", g.op("Sub", heights, background), there)
@@ -131,129 +91,6 @@ def relief_graph(side: int) -> bytes:
     model = g.model("relief", {"image": ("N", "H", "W")}, {"features": shape}, "Relief.")
     content: bytes = model.SerializeToString(deterministic=True)
     return content
-
-
-def _pools(g: Graph) -> tuple[str, str]:
-    """Negated means (N, 4, h, w) of the pools in each quad, 0 where not all of a quad was measured,
-    and (N, 1, h, w) 1 where all was; padded below and on the right to whole blocks.
-    """
-    # One pixel that is NaN makes its quad NaN and no other: no pass over all pixels is needed.
-    # Negated, because what is least is sought, and a maximum costs less than a minimum.
-    weights = np.zeros((4, 2, POOL, 2, POOL), np.float32)
-    for place, (row, col) in enumerate(PLACES):
-        weights[place, row, :, col] = -1 / POOL**2
-    quads = g.op(
-        "Conv",
-        g.op("Unsqueeze", "image", g.ints(1)),
-        g.constant(weights.reshape(4, 1, QUAD, QUAD)),
-        strides=(QUAD, QUAD),
-    )
-    size = g.op("Shape", quads, start=2)
-    blocks = g.op("Div", g.op("Add", size, g.ints(BLOCK - 1)), g.ints(BLOCK))
-    more = g.op("Sub", g.op("Mul", blocks, g.ints(BLOCK)), size)
-    pads = g.op("Concat", g.ints(0, 0), more, axis=0)
-    quads = g.op("Pad", quads, pads, math.nan, g.ints(2, 3))
-    nothing = g.op("IsNaN", g.op("Slice", quads, g.ints(0), g.ints(1), g.ints(1)))
-    return g.op("Where", nothing, 0.0, quads), g.number(g.op("Not", nothing))
-
-
-def _without_spots(g: Graph, depth: str, there: str) -> tuple[str, str]:
-    """Negated means of pools, and 1 where a pool still counts: those that stand out of their
-    surroundings, and the eight around each, do not. Both (N, 4, h, w), 0 where nothing counts.
-    """
-    least = g.op("ReduceMax", depth, g.ints(1))
-    cut = g.op("Max", depth, _bound(g, least, there, FIRST_CUT))
-    mean = g.op("Mul", _mean(g, cut, there), there)
-    # Noise is twice as large in a pool as in the mean of four.
-    out = g.number(g.op("Less", depth, _bound(g, mean, there, 2 * CUT)))
-    around = g.op("Conv", out, g.constant(_beside()), pads=(1, 1, 1, 1))
-    counts = g.number(g.op("Greater", there, around))
-    return g.op("Mul", depth, counts), counts
-
-
-def _mean(g: Graph, quads: str, like: str) -> str:
-    """(N, 4, h, w) to means (N, 1, h, w): a product of matrices, four times faster than
-    ReduceMean.
-    """
-    flat = g.op("Reshape", quads, g.ints(0, 4, -1))
-    means = g.op("MatMul", g.constant(np.full((1, 4), 0.25, np.float32)), flat)
-    return g.op("Reshape", means, g.op("Shape", like))
-
-
-def _beside() -> NDArray[np.float32]:
-    """(4, 4, 3, 3): 1 where a pool of a quad touches, or is, one of this quad or of those around."""
-    touches = np.zeros((4, 4, 3, 3), np.float32)
-    for (one, (row, col)), (other, (row2, col2)) in product(enumerate(PLACES), repeat=2):
-        for down, across in np.ndindex(3, 3):
-            if abs(2 * (down - 1) + row2 - row) <= 1 and abs(2 * (across - 1) + col2 - col) <= 1:
-                touches[one, other, down, across] = 1
-    return touches
-
-
-def _bound(g: Graph, maps: str, there: str, cut: float) -> str:
-    """Around each place the mean of maps, 0 where nothing is, less `cut` mean deviations."""
-    share = g.op("Reciprocal", g.op("Max", _between(g, _sums(g, there, BLOCK), BLOCK), 1e-3))
-    sums = _sums(g, maps, BLOCK)
-    level = g.op("Mul", _between(g, sums, BLOCK), share)
-    away = g.op("Mul", g.op("Abs", g.op("Sub", maps, level)), there)
-    # What is linear in between is added where it is small.
-    bound = g.op("Sub", sums, g.op("Mul", _sums(g, away, BLOCK), cut))
-    return g.op("Mul", _between(g, bound, BLOCK), share)
-
-
-def _around(g: Graph, maps: str, block: int) -> str:
-    """Sums over blocks, linear in between; (N, 1, h, w), h and w whole numbers of blocks."""
-    return _between(g, _sums(g, maps, block), block)
-
-
-def _sums(g: Graph, maps: str, block: int) -> str:
-    ones = g.constant(np.ones((1, 1, block, block), np.float32))
-    return g.op("Conv", maps, ones, strides=(block, block))
-
-
-def _between(g: Graph, sums: str, block: int) -> str:
-    """From one number a block (an odd side) to one a place, linear in between.
-
-    Along columns, then along rows: half the time of both at once.
-    """
-    half = block // 2
-    slope = (1 - np.abs(np.arange(2 * block - 1) - (block - 1)) / block).astype(np.float32)
-    for way in ((0, 1), (1, 0)):
-        across = slope.reshape(1, 1, *(-1 if axis else 1 for axis in way))
-        strides = tuple(block if axis else 1 for axis in way)
-        pads = tuple(half if axis else 0 for axis in way) * 2
-        sums = g.op("ConvTranspose", sums, g.constant(across), strides=strides, pads=pads)
-    return sums
-
-
-def _sizes(g: Graph) -> tuple[str, str]:
-    """Pools along the image's rows' and columns' sides, as numbers; without padding."""
-    found = []
-    for axis in (1, 2):
-        size = g.op("Shape", "image", start=axis, end=axis + 1)  # (1,)
-        found.append(g.op("Mul", g.number(g.op("Div", size, g.ints(QUAD))), 2.0))
-    return found[0], found[1]
-
-
-def _averaging(g: Graph, quads: str, size: str, longest: str, side: int, axis: int) -> str:
-    """Weights of pools in the places of the square along one axis, (side, 2 h) for rows, even ones
-    first, and (2, w, side) for columns: hats, as wide as a place or, where places are smaller than
-    pools, as a pool.
-    """
-    step = g.op("Div", longest, float(side))  # pools from place to place
-    places = np.arange(side, dtype=np.float32) + 0.5 - side / 2
-    middle = g.op("Sub", g.op("Mul", size, 0.5), 0.5)
-    at = g.op("Add", g.op("Mul", g.constant(places), step), middle)  # (side,)
-    stop = g.op("Squeeze", g.op("Shape", quads, start=axis, end=axis + 1))
-    zero, one = (g.constant(np.array(each, np.int64)) for each in (0, 1))
-    even = g.op("Mul", g.number(g.op("Range", zero, stop, one)), 2.0)
-    pools = g.op("Add", even, g.constant(np.array([[0], [1]], np.float32)))  # (2, h or w)
-    if axis == 2:
-        pools, at = g.op("Reshape", pools, g.ints(1, -1)), g.op("Unsqueeze", at, g.ints(1))
-    else:
-        pools = g.op("Unsqueeze", pools, g.ints(2))
-    away = g.op("Div", g.op("Abs", g.op("Sub", pools, at)), g.op("Max", step, 1.0))
-    return g.op("HardSigmoid", away, alpha=-1.0, beta=1.0)  # 1 - away, or 0
 
 
 def _grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -343,6 +180,11 @@ def _total(g: Graph, maps: str) -> str:
     return g.op("ReduceSum", maps, g.ints(1, 2, 3))
 
 
+def _radius(g: Graph, side: int, centre: tuple[str, str]) -> str:
+    x, y = (g.constant(each) for each in _grid(side))
+    return _distance(g, x, y, *centre)
+
+
 def _distance(g: Graph, x: str, y: str, cx: str, cy: str) -> str:
     dx, dy = g.op("Sub", x, cx), g.op("Sub", y, cy)
     return g.op("Sqrt", g.op("Add", g.op("Mul", dx, dx), g.op("Mul", dy, dy)))
@@ -359,7 +201,7 @@ def _round(
     weight, maps = _folded(g, there, side), _folded(g, heights, side)
     share = g.op("Max", weight, 1e-3)
     maps = g.op("Div", maps, share)
-    radius = _distance(g, *(g.constant(each) for each in _grid(SLOPES)), *centre)
+    radius = _radius(g, SLOPES, centre)
     # From the least to the greatest radius of anything measured.
     some = g.number(g.op("Greater", weight, 0.0))
     inner = g.op(
@@ -388,8 +230,8 @@ def _round(
     reach = g.op("Mul", g.op("MatMul", profile(g.op("Abs", away)), back), 2.0)
     away = g.op("Max", g.op("Min", away, reach), g.op("Neg", reach))
     rounded = g.op("Reshape", profile(g.op("Add", level, away)), g.ints(0, BINS))
-    radius = _distance(g, *(g.constant(each) for each in _grid(side)), *centre)
-    level = _read(g, rounded, g.op("Reshape", bins(radius), g.ints(0, side * side)))
+    fine = g.op("Reshape", bins(_radius(g, side, centre)), g.ints(0, side * side))
+    level = _read(g, rounded, fine)
     level = g.op("Reshape", level, g.ints(0, 1, side, side))
     places = g.op("Max", _total(g, there), 1.0)
     middle = g.op("Div", _total(g, g.op("Mul", level, there)), places)
@@ -427,5 +269,5 @@ def _mean_around(g: Graph, maps: str, there: str, side: int, share: int) -> str:
     more = -side % block
     pads = g.ints(0, 0, 0, 0, 0, 0, more, more)
     maps, there = (g.op("Pad", each, pads, 0.0) if more else each for each in (maps, there))
-    mean = g.op("Div", _around(g, maps, block), g.op("Max", _around(g, there, block), 1e-3))
+    mean = g.op("Div", around(g, maps, block), g.op("Max", around(g, there, block), 1e-3))
     return g.op("Slice", mean, g.ints(0, 0), g.ints(side, side), g.ints(2, 3)) if more else mean
