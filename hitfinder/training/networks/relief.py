@@ -37,6 +37,9 @@ TO_MIDDLE = 3e-3
 BINS = 64
 """Radii at which the mean is taken; linear in between."""
 
+FINE = 8
+"""Bins in a coarse one."""
+
 NOISE_SHARE = 16
 """Of the square's side: a block over which noise is measured."""
 
@@ -180,11 +183,6 @@ def _total(g: Graph, maps: str) -> str:
     return g.op("ReduceSum", maps, g.ints(1, 2, 3))
 
 
-def _radius(g: Graph, side: int, centre: tuple[str, str]) -> str:
-    x, y = (g.constant(each) for each in _grid(side))
-    return _distance(g, x, y, *centre)
-
-
 def _distance(g: Graph, x: str, y: str, cx: str, cy: str) -> str:
     dx, dy = g.op("Sub", x, cx), g.op("Sub", y, cy)
     return g.op("Sqrt", g.op("Add", g.op("Mul", dx, dx), g.op("Mul", dy, dy)))
@@ -195,58 +193,80 @@ def _round(
 ) -> tuple[str, str]:
     """The background by radius (N, 1, side, side), and its spread (N, 1, 1, 1) over the frame.
 
-    The mean is taken twice, the second time with what lies far from it drawn near; it is taken of
-    a coarser map, SLOPES a side, whose noise is less, and read where it is wanted.
+    The mean is taken twice, the second time with what lies far from it drawn near.
     """
-    weight, maps = _folded(g, there, side), _folded(g, heights, side)
-    share = g.op("Max", weight, 1e-3)
-    maps = g.op("Div", maps, share)
-    radius = _radius(g, SLOPES, centre)
+    x, y = (g.constant(each) for each in _grid(side))
+    radius = _distance(g, x, y, *centre)
     # From the least to the greatest radius of anything measured.
-    some = g.number(g.op("Greater", weight, 0.0))
     inner = g.op(
-        "ReduceMin", g.op("Add", radius, g.op("Mul", g.op("Sub", 1.0, some), 1e6)), g.ints(1, 2, 3)
+        "ReduceMin", g.op("Add", radius, g.op("Mul", g.op("Sub", 1.0, there), 1e6)), g.ints(1, 2, 3)
     )
-    outer = g.op("ReduceMax", g.op("Mul", radius, some), g.ints(1, 2, 3))
+    outer = g.op("ReduceMax", g.op("Mul", radius, there), g.ints(1, 2, 3))
     step = g.op("Max", g.op("Div", g.op("Sub", outer, inner), float(BINS - 1)), 1e-6)
+    at = g.op("Clip", g.op("Div", g.op("Sub", radius, inner), step), 0.0, float(BINS - 1))
+    radii = _Radii(g, g.op("Reshape", at, g.ints(0, side * side)))
+    flat = g.ints(0, side * side)
+    weight, maps = g.op("Reshape", there, flat), g.op("Reshape", heights, flat)
+    number = g.op("Max", radii.sums(weight), 1e-6)
 
-    def bins(radius: str) -> str:
-        return g.op("Clip", g.op("Div", g.op("Sub", radius, inner), step), 0.0, float(BINS - 1))
+    def mean(maps: str) -> str:
+        """(N, places) by radius, back in their places."""
+        return radii.read(g.op("Div", radii.sums(g.op("Mul", maps, weight)), number))
 
-    at = g.op("Reshape", bins(radius), g.ints(0, SLOPES * SLOPES, 1))
-    away = g.op("Abs", g.op("Sub", at, g.constant(np.arange(BINS, dtype=np.float32))))
-    hats = g.op("HardSigmoid", away, alpha=-1.0, beta=1.0)  # (N, places, BINS): 1 - away, or 0
-    back = g.op("Transpose", hats, perm=(0, 2, 1))
-    flat = g.ints(0, 1, SLOPES * SLOPES)
-    weight, maps = g.op("Reshape", weight, flat), g.op("Reshape", maps, flat)
-    number = g.op("Max", g.op("MatMul", weight, hats), 1e-6)  # (N, 1, BINS)
-
-    def profile(maps: str) -> str:
-        """Means (N, 1, BINS) by radius."""
-        return g.op("Div", g.op("MatMul", g.op("Mul", maps, weight), hats), number)
-
-    level = g.op("MatMul", profile(maps), back)
+    level = mean(maps)
     away = g.op("Sub", maps, level)
-    reach = g.op("Mul", g.op("MatMul", profile(g.op("Abs", away)), back), 2.0)
+    reach = g.op("Mul", mean(g.op("Abs", away)), 2.0)
     away = g.op("Max", g.op("Min", away, reach), g.op("Neg", reach))
-    rounded = g.op("Reshape", profile(g.op("Add", level, away)), g.ints(0, BINS))
-    fine = g.op("Reshape", bins(_radius(g, side, centre)), g.ints(0, side * side))
-    level = _read(g, rounded, fine)
-    level = g.op("Reshape", level, g.ints(0, 1, side, side))
+    level = g.op("Reshape", mean(g.op("Add", level, away)), g.ints(0, 1, side, side))
     places = g.op("Max", _total(g, there), 1.0)
     middle = g.op("Div", _total(g, g.op("Mul", level, there)), places)
     off = g.op("Mul", g.op("Abs", g.op("Sub", level, middle)), there)
     return level, g.op("Add", g.op("Div", _total(g, off), places), 1e-25)
 
 
-def _read(g: Graph, profile: str, at: str) -> str:
-    """A profile (N, BINS) where `at` (N, places) says, in bins; linear in between."""
-    below = g.op("Floor", at)
-    part = g.op("Sub", at, below)
-    low = g.whole(below)
-    high = g.op("Min", g.op("Add", low, g.ints(1)), g.ints(BINS - 1))
-    first, second = (g.op("GatherElements", profile, each, axis=1) for each in (low, high))
-    return g.op("Add", first, g.op("Mul", g.op("Sub", second, first), part))
+class _Radii:
+    """Sums over places by bins of radius, and back; linear in between. `at` (N, places), in bins.
+
+    A bin is one of some coarse ones and one of eight in it: two thin products of matrices take a
+    quarter of the time of one with a row for each bin.
+    """
+
+    def __init__(self, g: Graph, at: str) -> None:
+        self._g = g
+        below = g.op("Floor", at)
+        self._part = g.op("Sub", at, below)
+        self._low = g.whole(below)
+        self._high = g.op("Min", g.op("Add", self._low, g.ints(1)), g.ints(BINS - 1))
+        coarse = g.op("Floor", g.op("Mul", at, 1 / FINE))
+        fine = g.op("Sub", at, g.op("Mul", coarse, float(FINE)))
+        self._coarse = self._hats(coarse, BINS // FINE, 1)  # (N, BINS / FINE, places), one is 1
+        self._fine = self._hats(fine, FINE + 1, 2)  # (N, places, FINE + 1)
+
+    def sums(self, maps: str) -> str:
+        """(N, places) → (N, BINS)."""
+        g = self._g
+        weighted = g.op("Mul", self._coarse, g.op("Unsqueeze", maps, g.ints(1)))
+        both = g.op("MatMul", weighted, self._fine)  # (N, BINS / FINE, FINE + 1)
+        own = g.op("Slice", both, g.ints(0), g.ints(FINE), g.ints(2))
+        over = g.op("Slice", both, g.ints(FINE), g.ints(FINE + 1), g.ints(2))
+        # What lies between two coarse bins counts for the next one's first as well.
+        over = g.op("Pad", over, g.ints(1, 0, -1, FINE - 1), 0.0, g.ints(1, 2))
+        return g.op("Reshape", g.op("Add", own, over), g.ints(0, BINS))
+
+    def read(self, profile: str) -> str:
+        """(N, BINS) → (N, places)."""
+        g = self._g
+        first = g.op("GatherElements", profile, self._low, axis=1)
+        second = g.op("GatherElements", profile, self._high, axis=1)
+        return g.op("Add", first, g.op("Mul", g.op("Sub", second, first), self._part))
+
+    def _hats(self, at: str, count: int, axis: int) -> str:
+        """1 - the distance from each of so many whole numbers along a new axis, or 0."""
+        g = self._g
+        steps = np.arange(count, dtype=np.float32)
+        steps = steps[:, np.newaxis] if axis == 1 else steps
+        away = g.op("Abs", g.op("Sub", g.op("Unsqueeze", at, g.ints(axis)), g.constant(steps)))
+        return g.op("HardSigmoid", away, alpha=-1.0, beta=1.0)
 
 
 def _noise(g: Graph, left: str, heights: str, there: str, side: int) -> str:
