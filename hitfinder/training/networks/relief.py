@@ -204,7 +204,7 @@ def _round(
     outer = g.op("ReduceMax", g.op("Mul", radius, there), g.ints(1, 2, 3))
     step = g.op("Max", g.op("Div", g.op("Sub", outer, inner), float(BINS - 1)), 1e-6)
     at = g.op("Clip", g.op("Div", g.op("Sub", radius, inner), step), 0.0, float(BINS - 1))
-    radii = _Radii(g, g.op("Reshape", at, g.ints(0, side * side)))
+    radii = Radii(g, g.op("Reshape", at, g.ints(0, side * side)))
     flat = g.ints(0, side * side)
     weight, maps = g.op("Reshape", there, flat), g.op("Reshape", heights, flat)
     number = g.op("Max", radii.sums(weight), 1e-6)
@@ -224,7 +224,7 @@ def _round(
     return level, g.op("Add", g.op("Div", _total(g, off), places), 1e-25)
 
 
-class _Radii:
+class Radii:
     """Sums over places by bins of radius, and back; linear in between. `at` (N, places), in bins.
 
     A bin is one of some coarse ones and one of eight in it: two thin products of matrices take a
