@@ -239,8 +239,9 @@ class Radii:
         self._high = g.op("Min", g.op("Add", self._low, g.ints(1)), g.ints(BINS - 1))
         coarse = g.op("Floor", g.op("Mul", at, 1 / FINE))
         fine = g.op("Sub", at, g.op("Mul", coarse, float(FINE)))
-        self._coarse = self._hats(coarse, BINS // FINE, 1)  # (N, BINS / FINE, places), one is 1
-        self._fine = self._hats(fine, FINE + 1, 2)  # (N, places, FINE + 1)
+        self._coarse = self._hats(coarse, BINS // FINE)  # (N, BINS / FINE, places), one is 1
+        # A broadcast along short rows is slow: made lying, then turned.
+        self._fine = g.op("Transpose", self._hats(fine, FINE + 1), perm=(0, 2, 1))
 
     def sums(self, maps: str) -> str:
         """(N, places) → (N, BINS)."""
@@ -260,12 +261,11 @@ class Radii:
         second = g.op("GatherElements", profile, self._high, axis=1)
         return g.op("Add", first, g.op("Mul", g.op("Sub", second, first), self._part))
 
-    def _hats(self, at: str, count: int, axis: int) -> str:
-        """1 - the distance from each of so many whole numbers along a new axis, or 0."""
+    def _hats(self, at: str, count: int) -> str:
+        """(N, places) → (N, count, places): 1 - the distance from each whole number, or 0."""
         g = self._g
-        steps = np.arange(count, dtype=np.float32)
-        steps = steps[:, np.newaxis] if axis == 1 else steps
-        away = g.op("Abs", g.op("Sub", g.op("Unsqueeze", at, g.ints(axis)), g.constant(steps)))
+        steps = g.constant(np.arange(count, dtype=np.float32)[:, np.newaxis])
+        away = g.op("Abs", g.op("Sub", g.op("Unsqueeze", at, g.ints(1)), steps))
         return g.op("HardSigmoid", away, alpha=-1.0, beta=1.0)
 
 
