@@ -271,6 +271,14 @@ def plan_region(
     return _plan_boxes(settings, payload_shape, limits, mask, detector)
 
 
+def is_blank(region: NDArray[np.float32]) -> bool:
+    """Whether nothing in (H, W) was measured: not a miss, but not known.
+
+    A sample tells almost always, and the whole is looked at only when it does not.
+    """
+    return bool(np.isnan(region[::16, ::16]).all() and np.isnan(region).all())
+
+
 def _plan_boxes(
     settings: RegionSettings,
     payload_shape: tuple[int, ...],

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -32,7 +31,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from hitfinder.inference.model_card import ModelCard
+from hitfinder.inference.model_card import ModelCard, Precision
 from hitfinder.training.artifact import hashed, write_artifact
 from hitfinder.training.diffuse import NAMES
 from hitfinder.training.fixed import reliefs_of
@@ -48,7 +47,6 @@ from hitfinder.training.networks.vgg16 import (
 from hitfinder.training.onnx_graph import Graph
 from hitfinder.training.samples import Material, Part, check_classes
 
-Precision = Literal["fp32", "fp16", "int8"]
 COMPONENTS = 50
 PENALTY = 1.0
 """Weight of the fit beside the penalty: scikit-learn's C."""
@@ -127,6 +125,7 @@ def train_vgg16(
         data_sha256=hashed(samples),
         seed=seed,
         created_by=created_by,
+        precision=precision,
     )
     graph = vgg16_graph(net, head, precision, features[:CALIBRATED_ON])
     return write_artifact(folder, graph, draft, material, [], promise=None, done=done)

@@ -14,7 +14,7 @@ from onnx import ModelProto
 from hitfinder.commands import evaluate_diffuse
 from hitfinder.commands.train_diffuse import Options, run
 from hitfinder.errors import ArtifactError, HitfinderError
-from hitfinder.inference.model_card import load_card
+from hitfinder.inference.model_card import Precision, load_card
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.training import vgg16
 from hitfinder.training.fixed import reliefs_of, textures_of
@@ -182,7 +182,7 @@ def narrow() -> tuple[object, vgg16.Head, np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("precision", "near"), [("fp32", 1e-4), ("fp16", 0.02), ("int8", 0.15)])
 def test_the_graph_is_scikit_learns_pipeline(
     narrow: tuple[object, vgg16.Head, np.ndarray, np.ndarray, np.ndarray],
-    precision: vgg16.Precision,
+    precision: Precision,
     near: float,
 ) -> None:
     net, head, images, features, wanted = narrow
