@@ -1,10 +1,10 @@
 """The half of the diffuse models that learns nothing: what it takes off, and what cannot matter."""
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
+from hitfinder.inference.sessions import cpu_session
 from hitfinder.training.fixed import reliefs_of, textures_of
 from hitfinder.training.networks.relief import BINS, CHANNELS, Radii
 from hitfinder.training.networks.texture import CELLS, TEXTURES
@@ -78,7 +78,7 @@ def test_the_radial_mean_is_linear_between_bins() -> None:
     radii = Radii(g, "image")
     g.op("Identity", radii.read(radii.sums(g.constant(np.ones((1, 500), np.float32)))), name="back")
     model = g.model("radii", {"image": ("N", "places")}, {"back": ("N", "places")}, "Radii.")
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = cpu_session(model.SerializeToString())
     hats = np.maximum(0, 1 - abs(places[:, np.newaxis] - np.arange(BINS)))
     found = session.run(None, {"image": places[np.newaxis]})[0]
     np.testing.assert_allclose(found[0], hats @ hats.sum(0), rtol=1e-4)
