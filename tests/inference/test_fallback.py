@@ -112,7 +112,7 @@ def test_without_a_spare_it_fails_and_may_recover(tmp_path: Path) -> None:
 def test_one_that_cannot_be_warmed_is_replaced_at_once(tmp_path: Path) -> None:
     setting = Setting(tmp_path, plain=True, cpu=True)
     setting.sessions["first"].dead = setting.sessions["plain"].dead = True
-    setting.lasting.warm([(1, 2, 2), (2, 2, 2)])
+    setting.lasting.warm([(1, 2, 2), (1, 3, 3)])
     assert [now for now, _ in setting.moves] == ["plain", "cpu"]
     assert setting.sessions["cpu"].runs == 2
     setting.sessions["cpu"].dead = True

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hitfinder.inference.sessions import cpu_session
 from hitfinder.training.fixed import reliefs_of, textures_of
-from hitfinder.training.networks.relief import CHANNELS
+from hitfinder.training.networks.relief import BINS, CHANNELS, Radii
 from hitfinder.training.networks.texture import CELLS, TEXTURES
+from hitfinder.training.onnx_graph import Graph
 from tests.training.rough import rough
 
 FLAT, LEFT, BROAD, THERE = range(CHANNELS)
@@ -56,6 +58,30 @@ def test_what_was_not_measured_is_nothing() -> None:
     assert maps[THERE, :, :84].mean() > 0.95
     image[:, 200:260] = 0  # measured, and dark
     assert abs(relief(image)[LEFT, :, 90:112]).mean() > 2
+
+
+def test_missing_pixels_cost_what_lies_beside_them_only() -> None:
+    image = rough(5, shape=(448, 448), spots=0)
+    whole = relief(image)[THERE]
+    image[224:232, 100] = np.nan
+    changed = relief(image)[THERE] != whole
+    assert changed.any()
+    # 224 places of 2 pixels, pools of two places.
+    changed[112:116, 48:52] = False
+    assert not changed.any()
+
+
+def test_the_radial_mean_is_linear_between_bins() -> None:
+    g = Graph()
+    places = np.random.default_rng(8).uniform(0, BINS - 1, 500).astype(np.float32)
+    places[:4] = 0, BINS - 1, 8, 15.5
+    radii = Radii(g, "image")
+    g.op("Identity", radii.read(radii.sums(g.constant(np.ones((1, 500), np.float32)))), name="back")
+    model = g.model("radii", {"image": ("N", "places")}, {"back": ("N", "places")}, "Radii.")
+    session = cpu_session(model.SerializeToString())
+    hats = np.maximum(0, 1 - abs(places[:, np.newaxis] - np.arange(BINS)))
+    found = session.run(None, {"image": places[np.newaxis]})[0]
+    np.testing.assert_allclose(found[0], hats @ hats.sum(0), rtol=1e-4)
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, 7.0])
