@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from benchmarks.record import Cell, Plot, Record, Row, Section, Spread, picture, shown
 
 WIDTH_INCHES, HEIGHT_INCHES = 7.0, 4.0
+LEAST_TOLD = 0.02
+"""Share of the longest bars' lengths below which a piece of one is too narrow for its figure."""
+
 INK, GREY, PALE = "#444444", "#888888", "#bbbbbb"
 
 
@@ -23,7 +26,7 @@ def draw(record: Record, folder: Path) -> None:
             path = folder / picture(record.name, section.plot)
             figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
             axes = figure.subplots()
-            (_lines if section.plot.kind == "lines" else _bars)(axes, section, section.plot)
+            KINDS[section.plot.kind](axes, section, section.plot)
             axes.set_title(section.title, fontsize=11)
             axes.grid(visible=True, color="#dddddd", linewidth=0.6)
             axes.set_axisbelow(True)
@@ -79,6 +82,28 @@ def _bars(axes: Axes, section: Section, plot: Plot) -> None:
         axes.axvline(plot.level, color=INK, linestyle="--", linewidth=0.9)
         up = axes.get_xaxis_transform()
         axes.text(plot.level, 1.0, f" {plot.level_says}", transform=up, va="top", fontsize=8)
+
+
+def _stack(axes: Axes, section: Section, plot: Plot) -> None:
+    rows = _measured(section)
+    left = np.zeros(len(plot.y))
+    columns = np.stack([_column(section, wanted)[:, 1] for wanted in plot.y], axis=1)
+    for number, (row, widths) in enumerate(zip(rows, columns, strict=True)):
+        if row.name == plot.total:
+            continue
+        color = mpl.color_sequences["tab10"][number % 10]
+        axes.barh(plot.y, widths, left=left, color=color, label=row.name, height=0.55)
+        for bar, (at, width) in enumerate(zip(left, widths, strict=True)):
+            if width > LEAST_TOLD * columns.sum(axis=0).max():
+                place = (at + width / 2, bar)
+                axes.annotate(shown(width), place, ha="center", va="center", fontsize=8)
+        left += widths
+    axes.invert_yaxis()
+    axes.set_xlabel(_heading(section, plot.y[0]).removeprefix(f"{plot.y[0]}, "))
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4, fontsize=8)
+
+
+KINDS = {"lines": _lines, "bars": _bars, "stack": _stack}
 
 
 def _scale(axes: Axes, plot: Plot) -> None:

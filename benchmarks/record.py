@@ -98,18 +98,20 @@ class Taken:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
     """A picture of a section, by the names of its columns: `lines` of each of `y` over `x`, and of
-    `right` with an axis of its own; or a bar a row for `y[0]`. `name` goes into the file's.
+    `right` with an axis of its own; or a bar a row for `y[0]`; or a bar for each of `y`, the rows
+    on top of one another (`stack`), but for the row named `total`. `name` goes into the file's.
     `level` draws a line across, `level_says` what it is.
     """
 
     name: str
-    kind: Literal["lines", "bars"]
+    kind: Literal["lines", "bars", "stack"]
     y: tuple[str, ...]
     x: str = ""
     right: str = ""
     log: Literal["", "x", "y", "xy"] = ""
     level: float | None = None
     level_says: str = ""
+    total: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

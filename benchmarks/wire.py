@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.material import Shots, shots
-from benchmarks.record import Bar, Cell, Column, Row, Section, Spread, Tell, spread
+from benchmarks.record import Bar, Cell, Column, Plot, Row, Section, Spread, Tell, spread
 from benchmarks.rig import RigError, write_frames
 from benchmarks.wire_peers import Judged, Received
 from hitfinder.commands.demo import free_ports, started, wait_ready
@@ -273,6 +273,7 @@ def _stages(seen: Shots, found: dict[tuple[str, str, str], Turns], rounds: int) 
             Column(name="bslz4, share"),
         ),
         rows=tuple(rows),
+        plot=Plot(name="budget", kind="stack", y=("raw", "bslz4"), total="whole service"),
     )
 
 
