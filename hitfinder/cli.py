@@ -238,6 +238,9 @@ def simulate(
         ),
     ] = "random",
     frames: Annotated[int, typer.Option(help="Frames of each run.")] = 100,
+    first: Annotated[
+        int, typer.Option(help="The run's shot to begin with: other frames of the same run.")
+    ] = 0,
     runs: Annotated[int, typer.Option(help="How many random runs.")] = 10,
     seed: Annotated[int, typer.Option(help="Another seed, other frames.")] = 0,
     whole: Annotated[
@@ -256,6 +259,7 @@ def simulate(
             target,
             what=what,
             frames=frames,
+            first=first,
             runs=runs,
             seed=seed,
             whole=whole,

@@ -104,7 +104,7 @@ def test_evaluate_sets_every_method_in_a_row(
         assert (out / name).stat().st_size > 5000
         assert f"]({name})" in markdown
     assert "| run2, compact |" in markdown
-    assert (out / "report.json").read_text().count('"method"') == 7
+    assert (out / "report.json").read_text().count('"method"') == 15
 
 
 @pytest.mark.parametrize(
