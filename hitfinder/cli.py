@@ -279,7 +279,10 @@ def train(
         str | None, typer.Option(help="For diffuse: compact, or vgg16. Left out: compact.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="For vgg16: torchvision's vgg16-397923af.pth.")
+        str | None,
+        typer.Option(
+            help="For vgg16: taught, random, or torchvision's vgg16-397923af.pth. Left out: taught."
+        ),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="For vgg16: fp32, fp16 or int8. Left out: fp32.")
@@ -295,7 +298,9 @@ def train(
     region: Region = "center",
     runs: Annotated[
         int | None,
-        typer.Option(help="Simulated runs to train on; left out, 1000, for diffuse 252."),
+        typer.Option(
+            help="Simulated runs to train on; left out, 1000, for diffuse 252, for vgg16 200."
+        ),
     ] = None,
     shots: Annotated[int | None, typer.Option(help="Frames of each; left out, enough.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 1,
