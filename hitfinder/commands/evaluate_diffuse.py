@@ -18,7 +18,7 @@ from hitfinder.dataset.frames import Series, about_diffuse
 from hitfinder.dataset.labels import apply_labels
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ArtifactError, ConfigError, DataFileError
-from hitfinder.evaluation.diffuse_plots import plot_embedding, plot_worst_diffuse
+from hitfinder.evaluation.diffuse_plots import plot_embedding, plot_seen, plot_worst_diffuse
 from hitfinder.evaluation.diffuse_table import (
     HALF,
     DiffuseMeasures,
@@ -110,7 +110,7 @@ def run(
         if len(series) > 1
     ]
     maps = {each.name: each.points for each in methods if each.points is not None}
-    pictures = ["worst.png", *(["embedding.png"] if maps else [])]
+    pictures = ["worst.png", "seen.png", *(["embedding.png"] if maps else [])]
     # The numbers first: they must not be lost with a picture that cannot be drawn.
     _write(out, rows, by_run, found.problems, pictures)
     for problem in found.problems:
@@ -118,8 +118,9 @@ def run(
     typer.echo(diffuse_table(rows))
     if maps:
         plot_embedding(out / "embedding.png", maps, np.array(found.is_diffuse))
-    _, session = next(iter(sessions.items()))
+    session = next(iter(sessions.values()))
     plot_worst_diffuse(out / "worst.png", _run_scores(methods[0], found, series), series, session)
+    plot_seen(out / "seen.png", _seen(methods[0], found, series, sessions))
     typer.echo(f"{len(found.places)} frames; {out / MARKDOWN}, {JSON} and pictures written")
     return 1 if found.problems else 0
 
@@ -255,6 +256,35 @@ def _run_scores(method: _Scored, found: _Pass, series: Sequence[Series]) -> list
         RunScores(run=name, scores=of, labels=tuple(ref.label for ref in each.frames))
         for name, of, each in zip(run_names(series), scores, series, strict=True)
     ]
+
+
+def _seen(
+    method: _Scored, found: _Pass, series: Sequence[Series], sessions: dict[str, OnnxModel]
+) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """What is seen of a frame of each class, the one in the middle of its class by the method's
+    scores.
+    """
+    frames: dict[str, dict[str, NDArray[np.float32]]] = {}
+    is_diffuse = np.array(found.is_diffuse)
+    for name, some in (("diffuse", is_diffuse), ("other", ~is_diffuse)):
+        of = np.flatnonzero(some)
+        chosen = int(of[np.argsort(method.scores[of])[len(of) // 2]])
+        number, place = found.places[chosen]
+        one = series[number]
+        reader = plan_region(REGIONS["whole"], one.shape, one.detector, None)
+        image = np.empty((1, *reader.shape), np.float32)
+        if read_region(one.frames[place], reader, image[0]) is not None:
+            continue  # read a minute ago: told in the numbers if it could not be
+        pictures = {"frame": image[0]}
+        for model, session in sessions.items():
+            relief = session.outputs(image).get("relief")
+            if relief is not None:
+                pictures[model] = relief[0]
+        if found.prepared:
+            pictures["Euclidean, correlation"] = found.prepared[chosen].grid[0]
+            pictures["common line: by azimuth, radius"] = found.prepared[chosen].polar[0]
+        frames[f"{name}, #{place}"] = pictures
+    return frames
 
 
 def _write(

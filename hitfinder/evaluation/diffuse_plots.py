@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hitfinder.dataset.frames import Series, Truth
-from hitfinder.evaluation.frame_plots import SHOWN, extremes, stretched
+from hitfinder.evaluation.frame_plots import GREYS, SHOWN, extremes, stretched
 from hitfinder.evaluation.plots import BLUE, DPI, LONGEST, ORANGE
 from hitfinder.evaluation.scores import RunScores, read_region
 from hitfinder.images.region import RegionSettings, plan_region
@@ -64,7 +65,7 @@ def plot_worst_diffuse(
     path: Path, runs: Sequence[RunScores], series: Sequence[Series], model: OnnxModel
 ) -> None:
     """The diffuse frames with the lowest scores and the others with the highest, `SHOWN` of each,
-    and below each what the model saw of it, its output `relief`, where it has one.
+    and below each what the model saw of it, its output `relief`.
 
     `series` are those that `runs` were scored from, their labels `as_diffuse`.
     Raises ConfigError and ModelRunError.
@@ -72,7 +73,7 @@ def plot_worst_diffuse(
     figure = Figure(figsize=(2.6 * SHOWN, 11.5), layout="constrained")
     parts = figure.subfigures(2, 1, squeeze=False).flat
     for part, (truth, lowest, title) in zip(parts, WORST, strict=True):
-        part.supylabel(title, fontsize=11)
+        part.supylabel(f"{title};\nbelow each, what was judged of it", fontsize=11)
         panels = part.subplots(2, SHOWN)
         for axes in panels.flat:
             axes.set_axis_off()
@@ -84,10 +85,44 @@ def plot_worst_diffuse(
                 continue
             score = float(runs[run].scores[number])
             names = ", ".join(ref.label.artefacts) if ref.label else ""
-            panels[0, place].imshow(stretched(image[0]), cmap="gray_r", vmin=0, vmax=1)
-            title = f"{runs[run].run} #{number}\nscore {score:.4f}\n{names[:LONGEST]}"
-            panels[0, place].set_title(title, fontsize=8)
+            _draw_frame(panels[0, place], image[0])
+            lines = f"{runs[run].run} #{number}\nscore {score:.4f}\n{names[:LONGEST]}"
+            panels[0, place].set_title(lines, fontsize=8)
             seen = model.outputs(image).get("relief")
             if seen is not None:
-                panels[1, place].imshow(seen[0], cmap="gray_r", vmin=-NOISES, vmax=NOISES)
+                _draw(panels[1, place], seen[0])
     figure.savefig(path, dpi=DPI)
+
+
+def plot_seen(path: Path, frames: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> None:
+    """What each method sees of the same frames: a row for each, named, its pixels first, and then
+    heights in units of noise, (rows, cols) or (colours, rows, cols), NaN = not measured.
+    """
+    columns = max(len(each) for each in frames.values())
+    figure = Figure(figsize=(3.0 * columns, 3.3 * len(frames)), layout="constrained")
+    rows = figure.subplots(len(frames), columns, squeeze=False)
+    for panels, (name, pictures) in zip(rows, frames.items(), strict=True):
+        for place, (axes, (title, pixels)) in enumerate(
+            zip(panels, pictures.items(), strict=False)
+        ):
+            axes.set(xticks=[], yticks=[], title=title)
+            if place:
+                _draw(axes, pixels)
+            else:
+                _draw_frame(axes, pixels)
+        panels[0].set_ylabel(name)
+    figure.savefig(path, dpi=DPI)
+
+
+def _draw_frame(axes: Axes, pixels: NDArray[np.float32]) -> None:
+    axes.imshow(stretched(pixels), cmap=GREYS, vmin=0, vmax=1, interpolation="none")
+
+
+def _draw(axes: Axes, heights: NDArray[np.float32]) -> None:
+    """Heights (rows, cols) in greys, (3, rows, cols) in colours; dark is high."""
+    if heights.ndim == 3:
+        axes.imshow(
+            np.clip(0.5 - heights.transpose(1, 2, 0) / (2 * NOISES), 0, 1), interpolation="none"
+        )
+    else:
+        axes.imshow(heights, cmap=GREYS, vmin=-NOISES, vmax=NOISES, interpolation="none")

@@ -169,6 +169,8 @@ def train_vgg16(
         outputs={
             "score": "(N,) probability that the hit's crystal shows diffuse scattering",
             "embedding": f"(N, {len(head.slope)}) principal components of VGG16's numbers",
+            "relief": f"(N, {COLOURS}, {SIDE}, {SIDE}) what VGG16 saw of the frame, its sides in "
+            "proportion: heights above the surroundings, coarser in each colour",
         },
         onnx_sha256="",
         weights_origin=f"VGG16: {weights.origin}; {precision}",
@@ -219,25 +221,31 @@ def folded(pipeline: Pipeline) -> Head:
 def vgg16_graph(
     net: Vgg16, head: Head, precision: Precision, pictures: NDArray[np.float32]
 ) -> ModelProto:
-    """The whole as one graph: `image` → `score`, `embedding`. Ranges for 8 bits are those of the
-    `pictures` (k, COLOURS, SIDE, SIDE).
+    """The whole as one graph: `image` → `score`, `embedding`, `relief`. Ranges for 8 bits are those
+    of the `pictures` (k, COLOURS, SIDE, SIDE).
     """
     g = Graph()
+    shape: Sequence[str | int] = ("N", COLOURS, SIDE, SIDE)
     outputs: dict[str, Sequence[str | int]] = {"score": ("N",), "embedding": ("N", len(head.slope))}
     if precision != "int8":
-        picture = colours(g, relief(g, SIDE))
+        picture = g.op("Identity", colours(g, relief(g, SIDE)), name="relief")
         _judge(g, picture, net, head, half=precision == "fp16")
+        outputs["relief"] = shape
         return g.model("vgg16", {"image": ("N", "H", "W")}, outputs, DESCRIPTION)
-    _judge(g, "picture", net, head, half=False)
-    judge = g.model("judge", {"picture": ("N", COLOURS, SIDE, SIDE)}, outputs, DESCRIPTION)
+    _judge(g, "relief", net, head, half=False)
+    judge = g.model("judge", {"relief": shape}, outputs, DESCRIPTION)
     first = compose.add_prefix(
         onnx.load_from_string(picture_graph()),
-        "picture.",
+        "relief.",
         rename_inputs=False,
         rename_outputs=False,
     )
-    links = [("picture", "picture")]
-    return compose.merge_models(first, _in_8_bits(judge, pictures), io_map=links)
+    return compose.merge_models(
+        first,
+        _in_8_bits(judge, pictures),
+        io_map=[("relief", "relief")],
+        outputs=[*outputs, "relief"],
+    )
 
 
 def _judge(g: Graph, pictures: str, net: Vgg16, head: Head, *, half: bool) -> None:
@@ -257,7 +265,7 @@ class _Pictures(CalibrationDataReader):  # type: ignore[misc]
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         """The next frame, (1, COLOURS, SIDE, SIDE); None when there is none."""
         frame = next(self._left, None)
-        return None if frame is None else {"picture": frame[np.newaxis]}
+        return None if frame is None else {"relief": frame[np.newaxis]}
 
 
 def _in_8_bits(judge: ModelProto, pictures: NDArray[np.float32]) -> ModelProto:

@@ -102,7 +102,7 @@ def test_evaluate_sets_every_method_in_a_row(
     for name in ("compact", "anisotropy", "diffusion map, common line"):
         assert f"| {name} |" in table
     markdown = (out / "report.md").read_text()
-    for name in ("worst.png", "embedding.png"):
+    for name in ("worst.png", "seen.png", "embedding.png"):
         assert (out / name).stat().st_size > 5000
         assert f"]({name})" in markdown
     assert "| run2, compact |" in markdown
@@ -224,6 +224,7 @@ def test_vgg16_is_taught_and_fitted(files: list[Path], tmp_path: Path) -> None:
     found = OnnxModel.load(tmp_path / "out", "cpu").outputs(rough(998, strength=0.3)[np.newaxis])
     assert 0 <= found["score"][0] <= 1
     assert found["embedding"].shape[0] == 1
+    assert found["relief"].shape == (1, 3, 112, 112)
 
 
 def test_what_normalised_the_maps_is_folded_into_the_weights() -> None:

@@ -50,10 +50,10 @@ def magnified(g: Graph, maps: str, times: int) -> str:
 
 
 def picture_graph() -> bytes:
-    """What learns nothing of a VGG16 model, alone: `image` → `picture`."""
+    """What learns nothing of a VGG16 model, alone: `image` → `relief` (N, COLOURS, SIDE, SIDE)."""
     g = Graph()
-    g.op("Identity", colours(g, relief(g, SIDE)), name="picture")
+    g.op("Identity", colours(g, relief(g, SIDE)), name="relief")
     shape: tuple[str | int, ...] = ("N", COLOURS, SIDE, SIDE)
-    model = g.model("picture", {"image": ("N", "H", "W")}, {"picture": shape}, "Picture.")
+    model = g.model("picture", {"image": ("N", "H", "W")}, {"relief": shape}, "Picture.")
     content: bytes = model.SerializeToString(deterministic=True)
     return content
