@@ -336,7 +336,9 @@ def train(
             "--region": None if region == "center" else region,
         },
     }
-    for option, value in others.get(task, {}).items():
+    if task not in others:
+        raise ConfigError(f"train {task}: known are {', '.join(others)}")
+    for option, value in others[task].items():
         if value is not None:
             raise ConfigError(f"{option} {value}: not for train {task}; leave it out")
     if task == "diffuse":
@@ -360,7 +362,6 @@ def train(
     from hitfinder.commands.train import Options, run
 
     options = Options(
-        task=task,
         network=network,
         data=data or (),
         labels=labels,
