@@ -60,12 +60,10 @@ class Vgg16(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """See the class."""
-        return torch.cat(self.wide(self.features(drawn(pictures))), 1)
-
-    def wide(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """What fc6 and fc7 make of the last maps (N, channels, 7, 7)."""
+        maps = self.features(drawn(pictures))  # (N, channels, 7, 7)
         sixth = F.relu(self.classifier["0"](maps.flatten(1)))
-        return sixth, F.relu(self.classifier["3"](sixth))
+        seventh = F.relu(self.classifier["3"](sixth))
+        return torch.cat([sixth, seventh], 1)
 
 
 def drawn(pictures: Tensor) -> Tensor:
