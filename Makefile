@@ -1,6 +1,8 @@
 # make demo    see frames judged live on this machine
 # make demo-watch  the same until Ctrl-C, with the live page in a browser
 # make test    lint, types, contracts between the rooms, tests
+# make bench   what the service costs on this machine, into benchmarks/ (10 minutes, nothing beside it)
+# make bench-gpu  how near the models come to what a GPU can do; a line where there is none
 # make docs    the reference pages and the dashboards, written anew from the code
 # make lock    requirements.lock anew, from pyproject.toml, which also says which torch
 # Each sets up what it needs in .venv first, from the pinned versions in requirements.lock.
@@ -15,7 +17,7 @@ PIP = $$(test -e $(BIN)/pip && echo $(BIN)/python -m pip || echo $(PYTHON) -m pi
 NVIDIA := cublas cuda-nvrtc cuda-runtime cudnn-cu13 cufft curand nvjitlink
 INPUTS := pyproject.toml requirements.lock hitfinder/__init__.py
 
-.PHONY: demo demo-watch test lint docs lock clean
+.PHONY: demo demo-watch test lint bench bench-gpu docs lock clean
 
 demo: .venv/installed
 	@$(BIN)/hitfinder demo
@@ -32,6 +34,14 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+bench: .venv/installed-dev
+	@$(BIN)/python -m benchmarks.run
+
+bench-gpu:
+	@if nvidia-smi -L >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory .venv-gpu/installed && .venv-gpu/bin/python -m benchmarks.gpu; \
+	else echo "no GPU is measured: nvidia-smi finds none; docs/how-to/gpu.md says what it takes"; fi
+
 docs: .venv/installed-dev
 	$(BIN)/python -m hitfinder.commands.reference docs/reference
 	$(BIN)/python -m deploy.grafana
@@ -43,7 +53,7 @@ lock: .venv/bin/python
 		--no-emit-index-url --custom-compile-command "make lock" -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-gpu .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "hitfinder needs Python 3.11 or newer"; exit 1; }
@@ -52,6 +62,13 @@ clean:
 .venv/installed: .venv/bin/python $(INPUTS)
 	@echo "setting up .venv (once; about 400 MB)"
 	@$(PIP) -c requirements.lock -e '.[monitor]'
+	@touch $@
+
+# torch and ONNX Runtime side by side, both with CUDA: an environment of its own.
+.venv-gpu/installed: $(INPUTS)
+	@echo "setting up .venv-gpu (once; about 8 GB)"
+	@$(PYTHON) -m venv .venv-gpu
+	@.venv-gpu/bin/python -m pip install --quiet -c requirements.lock -e '.[cuda,train]'
 	@touch $@
 
 .venv/installed-dev: .venv/bin/python $(INPUTS)

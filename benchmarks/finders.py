@@ -1,264 +1,242 @@
-"""Models, our peak finder and OM's peakfinder8 on the same frames and pixels.
+"""Peak finders and the hit model: time from a decoded frame in memory to peaks or a score.
 
-    python -m benchmarks.finders --om /path/to/venv/bin/python --model models/hit FILES --out DIR
-
-FILES are labelled HDF5 files, as `hitfinder simulate` writes them; each is one experiment.
-Everybody gets the region `whole` of what is in the file; ambiguous frames are dropped. The peak
-finders are given the true beam centre, which the models do without. OM runs over a grid of
-settings in a Python of its own (`pip install ondamonitor 'numpy<2'`), fed by `om_worker.py`.
-Written are finders.json and finders.md; see `benchmarks.finder_figures` for what is compared and
-how OM's settings are chosen.
+Part of `make bench`. All get the same frames, hits and blanks in turn, on one core, and take turns
+frame by frame, so that whatever else the machine does hits all alike. Whoever has its turn works
+on the frame once unmeasured and once measured, as in a process that does nothing else. Measured is
+processor time, of which a machine with other work spoils least: in wall time whoever is quick is
+done before he is interrupted, and looks better than he is. What this file does not know: who finds
+what; `benchmarks.compare_finders` is about that.
 """
 
-import argparse
-import json
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import product
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.finder_figures import Experiment, Row, Setting, Terms, markdown, rows
-from hitfinder.dataset.frames import FrameRef, Label, Series
-from hitfinder.dataset.series import open_series
-from hitfinder.errors import HitfinderError
-from hitfinder.evaluation.measures import kept_at
-from hitfinder.evaluation.scores import read_region, run_names
-from hitfinder.images.region import RegionReader, RegionSettings, plan_region
+from benchmarks.material import Shots, radii, regions, shots
+from benchmarks.peers import PEERS, PeerError, PeerFinders, peer_finders
+from benchmarks.record import Bar, Column, Plot, Row, Section, Spread, Tell, spread
+from hitfinder.frame import array_payload
+from hitfinder.images.region import RegionReader
+from hitfinder.inference.model_card import find_artifact
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.peaks.finder import plan_peaks
-from hitfinder.peaks.rings import radius_map
 from hitfinder.peaks.settings import PeakSettings
 
-NO_THRESHOLD = -1e6
-"""OM has no word for off."""
+PART = "finders"
+FRAMES = 16
+BATCH = 8
+"""What the service gathers under load; at 120 Hz it judges frames as they come."""
 
-ADC_THRESHOLDS = (NO_THRESHOLD, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0)
-MIN_SNRS = (3.0, 4.0, 5.0, 6.0, 8.0)
-MIN_PIXELS = (1, 2, 3)
-GRID: tuple[Setting, ...] = tuple(product(ADC_THRESHOLDS, MIN_SNRS, MIN_PIXELS))
-"""Units differ from file to file, hence thresholds from two photons to hundreds of counts."""
+STAGE = "hit stage: crop of the frame, and score"
+MODEL = "hit model"
+PERIOD_MS = 1e3 / 120
+"""Between frames at 120 Hz."""
 
-BATCH_PIXELS = 2**25
-"""128 MiB of float32 a batch."""
+PAPER = "Li et al. 2018; their machine, a cropped frame"
+WHOLE_TURNS, CROP_TURNS = 16, 48
 
-PEAKS = "peaks"
-AGREE_PX = 1.0
-AGREE_FRAMES = 20
-_WORKER = Path(__file__).with_name("om_worker.py")
+T = TypeVar("T")
+
+Find = Callable[[int], tuple[float, int | None]]
+"""Works on a frame, by its number: ms, and the number of peaks where it finds peaks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """Peaks of some of an experiment's strong hits, found by ours and by OM at our default
-    settings, and how many of each lie within a pixel of one of the other's.
+class _Times:
+    """ms of each turn, and peaks of hits and of blanks."""
+
+    ms: list[float] = field(default_factory=list)
+    peaks: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
+
+
+def measure(share: float, tell: Tell) -> list[Section]:
+    """Two tables: whole frames, and the middle of 350 x 350 for all. `share` of the usual turns."""
+    tell("simulating frames")
+    seen = shots(FRAMES)
+    model = OnnxModel.load(find_artifact("hit", Path.cwd()), "cpu")
+    sections = []
+    with ExitStack() as stack:
+        peers: list[tuple[str, PeerFinders]] = []
+        problems: list[Row] = []
+        for peer in PEERS:
+            try:
+                worker = stack.enter_context(peer_finders(peer, tell))
+                peers.append((f"{peer.title} {worker.version}", worker))
+            except PeerError as error:
+                problems.append(Row(name=peer.title, problem=str(error)))
+        for kind, turns in (("whole", WHOLE_TURNS), ("center", CROP_TURNS)):
+            reader = seen.reader(kind)
+            rows, cols = reader.shape
+            images = regions(reader, seen.pixels)
+            finders = _ours(seen, reader, images, model)
+            unable: list[Row] = []
+            for title, worker in peers:
+                try:
+                    names = worker.load(images, radii(reader))
+                    finders |= {f"{title}, {name}": _peers(worker, name) for name in names}
+                except PeerError as error:
+                    unable.append(Row(name=title, problem=str(error)))
+            tell(f"finders on {rows} x {cols}")
+            times = _in_turns(finders, max(2, round(share * turns)), tell)
+            sections.append(_section(kind, (rows, cols), times, [*problems, *unable]))
+    return sections
+
+
+def _ours(
+    seen: Shots, reader: RegionReader, images: NDArray[np.float32], model: OnnxModel
+) -> dict[str, Find]:
+    """The hit stage always cuts the middle out of the detector's own pixels; model and peak finder
+    get all of `images`, as the peers do.
     """
+    center = seen.reader("center")
+    batch = np.empty((BATCH, *center.shape), np.float32)
+    beam_y_px, beam_x_px = reader.beam_px or (None, None)
+    peaks = plan_peaks(reader.shape, PeakSettings(), beam_x_px=beam_x_px, beam_y_px=beam_y_px)
+    payloads = [array_payload(frame) for frame in seen.pixels]
 
-    experiment: str
-    frames: int
-    ours: int
-    om: int
-    ours_matched: int
-    om_matched: int
+    def stage(number: int, size: int) -> tuple[float, None]:
+        def judge() -> None:
+            for place in range(size):
+                center.read(payloads[(number + place) % FRAMES], batch[place])
+            model.score(batch[:size])
 
+        return _timed(judge)[0] / size, None
 
-class Om:
-    """The worker at the other end of two pipes; made by `om_worker`."""
+    def score(number: int) -> tuple[float, None]:
+        return _timed(lambda: model.score(images[number : number + 1]))[0], None
 
-    def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
-        self._folder = folder
-        self._to, self._answers = _pipe(process.stdin), _pipe(process.stdout)
+    def find(number: int) -> tuple[float, int]:
+        ms, found = _timed(lambda: peaks.find(images[number]))
+        return ms, len(found)
 
-    def count(
-        self,
-        frames: NDArray[np.float32],
-        radius_px: NDArray[np.float32],
-        settings: Sequence[Setting],
-    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Peaks (n, settings) of frames (n, rows, cols), and those of the first setting one by
-        one: (k, 3) frame, x_px, y_px.
-        """
-        places = {
-            name: str(self._folder / f"{name}.npy")
-            for name in ("frames", "radius", "counts", "peaks")
-        }
-        np.save(places["frames"], frames)
-        np.save(places["radius"], radius_px)
-        self._to.write(json.dumps({**places, "settings": list(settings)}) + "\n")
-        self._to.flush()
-        if not self._answers.readline():
-            raise HitfinderError("OM's worker died; its words are above")
-        return np.load(places["counts"]), np.load(places["peaks"])
+    return {
+        STAGE: lambda number: stage(number, 1),
+        f"the same, in batches of {BATCH}": lambda number: stage(number, BATCH),
+        MODEL: score,
+        "our peak finder (`hitfinder peaks`)": find,
+    }
 
 
-@contextmanager
-def om_worker(python: Path) -> Iterator[Om]:
-    """A worker in another Python."""
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [str(python), str(_WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+def _peers(worker: PeerFinders, name: str) -> Find:
+    def find(number: int) -> tuple[float, int]:
+        found = worker.find(name, number)
+        return found.ms, found.peaks
+
+    return find
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Ms of this thread in the second of two runs, and what came of it."""
+    work()
+    started = time.thread_time()
+    result = work()
+    return 1e3 * (time.thread_time() - started), result
+
+
+def _in_turns(finders: dict[str, Find], turns: int, tell: Tell) -> dict[str, _Times]:
+    times = {name: _Times() for name in finders}
+    for turn in range(turns):
+        number = turn % FRAMES
+        tell(f"turn {turn + 1} of {turns}")
+        for name, find in finders.items():
+            ms, peaks = find(number)
+            times[name].ms.append(ms)
+            if peaks is not None:
+                times[name].peaks[number % 2].append(peaks)
+    return times
+
+
+def _section(
+    kind: str, shape: tuple[int, int], times: dict[str, _Times], problems: Sequence[Row]
+) -> Section:
+    reference = STAGE if kind == "whole" else MODEL
+    slower_than = reference.partition(":")[0]
+    first = np.array(times[reference].ms)
+    over = {name: spread(np.array(each.ms) / first) for name, each in times.items()}
+    rows = [
+        Row(
+            name=name,
+            cells=(
+                spread(each.ms),
+                over[name],
+                *(str(round(np.median(found))) if found else "" for found in each.peaks),
+            ),
         )
-        with process:
-            yield Om(process, Path(folder))
-
-
-def judge(
-    name: str, series: Series, models: Sequence[OnnxModel], om: Om, limit: int | None
-) -> tuple[Experiment, Agreement]:
-    """Every finder's scores of an experiment's hits and misses."""
-    frames = [each for each in series.frames if each.truth in ("hit", "miss")][:limit]
-    settings = PeakSettings()
-    same: Setting = (NO_THRESHOLD, settings.min_snr, settings.min_pixels)
-    reader = plan_region(RegionSettings(kind="whole"), series.shape, series.detector, None)
-    beam_x_px, beam_y_px = series.detector.beam_x_px, series.detector.beam_y_px
-    if beam_x_px is None or beam_y_px is None or not frames:
-        raise HitfinderError(f"{name}: needs a beam centre, and frames labelled hit or miss")
-    finder = plan_peaks(reader.shape, settings, beam_x_px=beam_x_px, beam_y_px=beam_y_px)
-    radius_px = radius_map(reader.shape, (beam_y_px, beam_x_px))
-    size = max(1, BATCH_PIXELS // radius_px.size)
-    scores: dict[str, list[float]] = {name: [] for name in (*(m.card.name for m in models), PEAKS)}
-    om_counts, labels, agreements = [], [], []
-    for start in range(0, len(frames), size):
-        batch, read = _read(frames[start : start + size], reader)
-        labels += read
-        for model in models:
-            scores[model.card.name] += [float(model.score(one[None])[0]) for one in batch]
-        found = [finder.find(one) for one in batch]
-        scores[PEAKS] += [float(len(peaks)) for peaks in found]
-        counts, positions = om.count(batch, radius_px, (same, *GRID))
-        om_counts.append(counts[:, 1:])
-        ours = [np.stack([peaks.col_px, peaks.row_px], axis=1) for peaks in found]
-        agreements += [
-            (ours[place], positions[positions[:, 0] == place, 1:])
-            for place, label in enumerate(read)
-            if label.truth == "hit" and label.tier != "weak"
-        ]
-        print(f"{name}: {len(labels)} of {len(frames)} frames", file=sys.stderr)
-    arrays = {key: np.array(values, np.float64) for key, values in scores.items()}
-    experiment = Experiment(
-        name=name,
-        hit=np.array([each.truth == "hit" for each in labels], np.bool_),
-        strong=np.array([each.truth == "hit" and each.tier != "weak" for each in labels]),
-        weak=np.array([each.tier == "weak" for each in labels], np.bool_),
-        artefacts=tuple(each.artefacts for each in labels),
-        scores=arrays,
-        kept={
-            each.card.name: kept_at(arrays[each.card.name], each.card.threshold) for each in models
-        },
-        om=np.concatenate(om_counts),
+        for name, each in times.items()
+    ]
+    if kind == "center":
+        quoted = (
+            ("their network", 12.0),
+            ("the peak finder at LCLS then", 1400.0),
+        )
+        rows += [Row(name=name, cells=(ms, None, "", ""), source=PAPER) for name, ms in quoted]
+    size = f"{shape[0]} × {shape[1]}"
+    bars = _whole_bars(times, over) if kind == "whole" else _crop_bars(over)
+    where = (
+        "the hit stage looks at the middle 350 × 350 only, all others at the whole frame"
+        if kind == "whole"
+        else "everybody looks at the same pixels, as float32, but the hit stage, which cuts them "
+        "out of the detector's own first"
     )
-    return experiment, _agreement(name, agreements[:AGREE_FRAMES])
-
-
-def _read(
-    frames: Sequence[FrameRef], reader: RegionReader
-) -> tuple[NDArray[np.float32], list[Label]]:
-    """The regions (n, H, W) of those frames that can be read, and their labels."""
-    batch = np.empty((len(frames), *reader.shape), np.float32)
-    labels: list[Label] = []
-    for frame in frames:
-        problem = read_region(frame, reader, batch[len(labels)])
-        if problem is not None:
-            print(problem, file=sys.stderr)
-        elif frame.label is not None:
-            labels.append(frame.label)
-    return batch[: len(labels)], labels
-
-
-def _agreement(
-    name: str, lists: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]
-) -> Agreement:
-    """From (k, 2) positions of ours and of OM's, a pair for each frame."""
-    return Agreement(
-        experiment=name,
-        frames=len(lists),
-        ours=sum(len(ours) for ours, _ in lists),
-        om=sum(len(theirs) for _, theirs in lists),
-        ours_matched=sum(_matched(ours, theirs) for ours, theirs in lists),
-        om_matched=sum(_matched(theirs, ours) for ours, theirs in lists),
-    )
-
-
-def _matched(these: NDArray[np.float64], those: NDArray[np.float64]) -> int:
-    if not len(these) or not len(those):
-        return 0
-    apart = np.hypot(*(these[:, None] - those[None]).transpose(2, 0, 1))  # (k, l) pixels
-    return int((apart.min(axis=1) <= AGREE_PX).sum())
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    if pipe is None:
-        raise HitfinderError("OM's worker was started without pipes")
-    return pipe
-
-
-def _agreed(agreements: Sequence[Agreement]) -> str:
-    lines = [
-        "## Peak lists",
-        "",
-        (
-            f"Up to {AGREE_FRAMES} strong hits, both finders at our default settings: peaks within "
-            f"{AGREE_PX:g} pixel of one of the other's."
+    return Section(
+        part=PART,
+        title=f"Finders on frames of {size}",
+        says=(
+            "Processor time from a decoded frame in memory to peaks or a score, in turns frame by "
+            f"frame; {where}. Times slower: than the {slower_than} in the same turn."
         ),
-        "",
-        "| experiment | frames | ours | also OM's | OM's | also ours |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {a.experiment} | {a.frames} | {a.ours} | {a.ours_matched} | {a.om} | {a.om_matched} |"
-        for a in agreements
-    ]
-    return "\n".join(lines) + "\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Result:
-    terms: Terms
-    rows: list[Row]
-    agreements: list[Agreement]
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
-    parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--om", type=Path, required=True, help="a Python that has ondamonitor")
-    parser.add_argument("--model", type=Path, action="append", default=[], help="artifact folder")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
-    parser.add_argument("--specificity", type=float, default=0.97)
-    parser.add_argument("--sensitivity", type=float, default=0.98)
-    parser.add_argument("--limit", type=int, help="use the first so many frames of each file")
-    options = parser.parse_args()
-    terms = Terms(specificity=options.specificity, sensitivity=options.sensitivity)
-    options.out.mkdir(parents=True, exist_ok=True)
-    try:
-        models = [OnnxModel.load(folder, "cpu") for folder in options.model]
-        series = open_series(options.files)
-        with om_worker(options.om) as om:
-            judged = [
-                judge(name, one, models, om, options.limit)
-                for name, one in zip(run_names(series), series, strict=True)
-            ]
-    except (HitfinderError, OSError) as error:
-        sys.exit(f"finders: {error}")
-    experiments = [experiment for experiment, _ in judged]
-    result = _Result(
-        terms=terms, rows=rows(experiments, GRID, terms), agreements=[each for _, each in judged]
+        first="finder",
+        columns=(
+            Column(name="a frame", unit="ms"),
+            Column(name="times slower"),
+            Column(name="peaks in a hit"),
+            Column(name="in a blank"),
+        ),
+        rows=(*rows, *problems),
+        bars=bars,
+        plot=Plot(
+            name=f"finders-{kind}",
+            kind="bars",
+            y=("a frame",),
+            log="x",
+            level=PERIOD_MS,
+            level_says="120 Hz",
+        ),
     )
-    text = markdown(result.rows) + "\n" + _agreed(result.agreements)
-    (options.out / "finders.md").write_text(text)
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    (options.out / "finders.json").write_bytes(encoded + b"\n")
-    print(text)
 
 
-if __name__ == "__main__":
-    main()
+def _whole_bars(times: dict[str, _Times], over: dict[str, Spread]) -> tuple[Bar, ...]:
+    return (
+        Bar(what="hit stage, ms a frame", value=spread(times[STAGE].ms).median, most=0.5),
+        Bar(
+            what="OM's peakfinder8 fast on the whole frame, times slower",
+            value=_median(over, "OM", "fast"),
+            least=15,
+        ),
+        Bar(
+            what="psana's v3r3 on the whole frame, times slower",
+            value=_median(over, "psana", "v3r3"),
+            least=500,
+        ),
+    )
+
+
+def _crop_bars(over: dict[str, Spread]) -> tuple[Bar, ...]:
+    value = _median(over, "OM", "fast")
+    return (Bar(what="OM's peakfinder8 fast on the same crop, times slower", value=value, least=1),)
+
+
+def _median(over: dict[str, Spread], title: str, finder: str) -> float | None:
+    """None where the peer could not be had."""
+    found = [
+        each.median
+        for name, each in over.items()
+        if name.startswith(title) and name.endswith(f", {finder}")
+    ]
+    return found[0] if found else None

@@ -17,12 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from hitfinder.assemble import build_judging
-from hitfinder.classify import classify
-from hitfinder.config import ServeConfig
-from hitfinder.dataset.series import open_series
+from benchmarks.machine import memory_bytes
+from benchmarks.rig import ON_CPU, Setup, alone_per_s
 from hitfinder.ledger.report import read_report
-from hitfinder.settings import checked
 from hitfinder.simulation.series import write_demo_series
 from hitfinder.transport.settings import ReceiverSettings
 from hitfinder.transport.sockets import Receiver, new_context
@@ -54,35 +51,11 @@ level = "error"
 """
 
 
-def capacity(data: Path) -> float:
-    """Whole frames judged a second, one core, no sockets."""
-    table = {
-        "input": {"endpoint": "ipc://none", "protocol": "dectris-v2"},
-        "region": {"kind": "whole"},
-        "model": {"device": "cpu"},
-        "pressure": {"deadline_ms": 600_000},
-    }
-    judging = build_judging(checked(ServeConfig, table, "capacity"), Path(), time.monotonic_ns)
-    (series,) = open_series([data])
-    list(classify(series, judging, time.monotonic_ns))
-    start = time.perf_counter()
-    list(classify(series, judging, time.monotonic_ns))
-    return len(series.frames) / (time.perf_counter() - start)
-
-
-def memory(process: int) -> int:
-    """Resident bytes (Linux)."""
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
 def run(times: float, seconds: float, folder: Path) -> dict[str, float]:
     """One overload; the figures by name."""
     data = folder / "series.h5"
     write_demo_series(data, frames=FRAMES)
-    able = capacity(data)
+    able = alone_per_s(Setup(data=data, more=f'{ON_CPU}[region]\nkind = "whole"\n'))
     rate = times * able
     count = int(rate * seconds)
     config = folder / "hitfinder.toml"
@@ -97,7 +70,7 @@ def run(times: float, seconds: float, folder: Path) -> dict[str, float]:
     receiver = Receiver(ReceiverSettings(endpoint=f"ipc://{folder}/kept"), context)
     receiver.open()
     time.sleep(4)
-    before = memory(service.pid)
+    before = memory_bytes(service.pid)
     replay = [*command, "replay", str(data), "--bind", f"ipc://{folder}/frames", "--loop"]
     sender = subprocess.Popen(
         [*replay, "--rate", f"{rate:.1f}", "--count", str(count)], stdout=subprocess.DEVNULL
@@ -107,7 +80,7 @@ def run(times: float, seconds: float, folder: Path) -> dict[str, float]:
     while sent_at is None or time.monotonic() < sent_at + 5:
         while receiver.receive(20) is not None:
             arrived += 1
-        most = max(most, memory(service.pid))
+        most = max(most, memory_bytes(service.pid))
         if sender.poll() is not None and sent_at is None:
             sent_at = time.monotonic()
     os.kill(service.pid, signal.SIGTERM)

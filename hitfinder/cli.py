@@ -447,7 +447,7 @@ def models_show(model: Annotated[str, typer.Argument(help="Folder or shipped nam
 
 @models_app.command("verify", epilog="Example: hitfinder models verify models/hit")
 def models_verify(model: Annotated[str, typer.Argument(help="Folder or shipped name.")]) -> None:
-    """Check a model against its card, and run it once."""
+    """Check a model against its card, run it once, and compare a GPU's scores with the CPU's."""
     from hitfinder.commands.models import verify_model
 
     raise typer.Exit(verify_model(model))

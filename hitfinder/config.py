@@ -79,6 +79,9 @@ class ModelSettings(Settings):
     without."""
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads for one batch."""
+    cuda_graphs: bool = False
+    """On a GPU: record what a batch of each size does there once, and replay it in one call. Meant
+    for models of many small steps; not measured on a GPU yet, and off until it is."""
 
 
 class DiffuseSettings(Settings):

@@ -6,8 +6,9 @@ become pixels (a `Decode` function travels with each payload; `wire.compression`
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,6 +36,18 @@ class Decode(Protocol):
         ...
 
 
+class DecodeBands(Protocol):
+    """As `Decode`, one band of elements after another: [cuts[0], cuts[1]), [cuts[1], cuts[2]), ...
+    What is made of a band while the processor's cache still holds it costs a fraction.
+    """
+
+    def __call__(
+        self, data: Part, *, dtype: np.dtype[Any], size: int, cuts: Sequence[int]
+    ) -> Iterator[NDArray[Any]]:
+        """The bands in order; `cuts` never falls. Raises PayloadError, at any of them."""
+        ...
+
+
 def decode_raw(
     data: Part, *, dtype: np.dtype[Any], size: int, start: int, stop: int
 ) -> NDArray[Any]:
@@ -53,7 +66,8 @@ class Payload:
 
     shape is (rows, cols) for a monolithic detector, (modules, rows, cols) for a stack; rows are
     slow, columns fast, always. `encoding` is a key of `wire.compression.CODECS`, or
-    "broken" for pixels that no decoder can read.
+    "broken" for pixels that no decoder can read. `decode_bands` is for encodings that need not
+    decode everything at once.
     """
 
     data: Part
@@ -61,6 +75,7 @@ class Payload:
     shape: tuple[int, ...]
     encoding: str = "raw"
     decode: Decode = decode_raw
+    decode_bands: DecodeBands | None = None
 
     @property
     def size(self) -> int:
@@ -84,6 +99,22 @@ class Payload:
             self.data, dtype=self.dtype, size=self.size, start=start * cols, stop=stop * cols
         )
         return flat.reshape(stop - start, cols)
+
+    def bands(self, cuts: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Rows [cuts[0], cuts[1]), [cuts[1], cuts[2]), ... as `rows` gives them, each decoded when
+        it is asked for if the encoding allows it. Raises PayloadError, at any of them.
+        """
+        if self.decode_bands is None:
+            pixels = self.rows(cuts[0], cuts[-1])
+            for start, stop in pairwise(cuts):
+                yield pixels[start - cuts[0] : stop - cuts[0]]
+            return
+        total, cols = self.flat_shape
+        if cuts[0] < 0 or cuts[-1] > total:
+            raise PayloadError(f"rows {cuts[0]}:{cuts[-1]} lie outside the frame's {total} rows")
+        elements = [row * cols for row in cuts]
+        for flat in self.decode_bands(self.data, dtype=self.dtype, size=self.size, cuts=elements):
+            yield flat.reshape(-1, cols)
 
     def whole(self) -> NDArray[Any]:
         """All pixels in `shape`. Raises PayloadError."""

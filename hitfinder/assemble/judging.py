@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hitfinder.assemble.models import load_diffuse, load_hit
 from hitfinder.assemble.plans import Planner, planner, region_shape
 from hitfinder.config import ServeConfig
-from hitfinder.errors import ArtifactError
-from hitfinder.inference.model_card import Task, find_artifact
-from hitfinder.inference.onnx_model import Device, OnnxModel
+from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.diffuse import DiffuseStage
 from hitfinder.serving.hot_pixels import HotPixelMask
@@ -58,20 +57,20 @@ def build_judging(
     on the files before it.
     """
     settings = config.model
-    model = _load("model", "hit", settings.artifact, folder, settings.device, settings.threads)
+    metrics = Metrics()
+    reports = Reports(clock)
+    model, lasting = load_hit(settings, folder, metrics, reports)
     threshold = model.card.threshold if settings.threshold is None else settings.threshold
     line = Line(config.pressure.max_in_flight_bytes)
     deadline_ns = int(config.pressure.deadline_ms * NS_PER_MS)
     # The other half is for the batch in hand, and for what the estimate does not foresee.
     backlog = Backlog(config.pressure.max_judge_queue_bytes, deadline_ns // 2)
-    metrics = Metrics()
     metrics.watch_line(line.counts)
     metrics.threshold.set(threshold)
     metrics.deadline_seconds.set(config.pressure.deadline_ms / 1000)
     metrics.judge_queue_bytes.set_function(lambda: backlog.bytes)
     metrics.queue_fill.labels("line").set_function(lambda: line.fill)
     metrics.queue_fill.labels("judge").set_function(lambda: backlog.fill)
-    reports = Reports(clock)
     plan_for = planner(config.detector, folder)
     plan = plan_for(config.region)
     hot_pixels = None
@@ -88,7 +87,7 @@ def build_judging(
     judge = Judge(
         line=line,
         backlog=backlog,
-        model=model,
+        model=lasting,
         threshold=threshold,
         plan=plan,
         batch_size=config.batch.size,
@@ -139,9 +138,7 @@ def _second_step(
     settings = config.diffuse
     if settings is None:
         return None
-    model = _load(
-        "diffuse", "diffuse", settings.artifact, folder, settings.device, settings.threads
-    )
+    model, lasting = load_diffuse(settings, folder, metrics, reports)
     threshold = model.card.threshold if settings.threshold is None else settings.threshold
     deadline_ns = int(settings.deadline_ms * NS_PER_MS)
     plan = plan_for(config.diffuse_region)
@@ -149,7 +146,7 @@ def _second_step(
         line=line,
         first=first,
         backlog=Backlog(settings.max_queue_bytes, deadline_ns // 2),
-        model=model,
+        model=lasting,
         threshold=threshold,
         policy=config.policy,
         plan=plan,
@@ -159,15 +156,3 @@ def _second_step(
         reports=reports,
     )
     return SecondStep(model=model, threshold=threshold, stage=stage, plan=plan)
-
-
-def _load(
-    section: str, task: Task, name: str, folder: Path, device: Device, threads: int
-) -> OnnxModel:
-    artifact = find_artifact(name, folder)
-    model = OnnxModel.load(artifact, device=device, threads=threads)
-    if model.card.task != task:
-        raise ArtifactError(
-            f"{artifact} is a model for {model.card.task!r}; [{section}] needs one for {task!r}"
-        )
-    return model

@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 from hitfinder.assemble.judging import NS_PER_MS, Judging, build_judging, warm
+from hitfinder.assemble.models import about
 from hitfinder.config import InputSettings, ServeConfig
-from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.ledger.store import Ledger
 from hitfinder.serving.http import HttpServer
 from hitfinder.serving.ingest import Ingest
@@ -161,23 +161,13 @@ def _judged_by(judging: Judging) -> JudgedBy:
 
 def _tell_models(judging: Judging) -> None:
     metrics, reports = judging.metrics, judging.reports
-    metrics.model.info(_about(judging.model))
+    metrics.model.info(about(judging.model))
     metrics.device.labels(judging.model.device).set(1)
     metrics.device_fallback.set(judging.model.fell_back)
     if judging.model.fell_back:
         reports.add("no GPU", f"judging on the CPU: {judging.model.why}")
     if judging.second is not None:
         model = judging.second.model
-        metrics.diffuse_model.info(_about(model) | {"device": model.device})
+        metrics.diffuse_model.info(about(model) | {"device": model.device})
         if model.fell_back:
             reports.add("no GPU", f"the second step runs on the CPU: {model.why}")
-
-
-def _about(model: OnnxModel) -> dict[str, str]:
-    card = model.card
-    return {
-        "name": card.name,
-        "version": card.version,
-        "sha256": card.onnx_sha256,
-        "task": card.task,
-    }

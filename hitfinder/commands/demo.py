@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -204,12 +204,15 @@ def free_ports() -> Ports:
         return Ports(**{n: one.getsockname()[1] for n, one in zip(names, held, strict=True)})
 
 
-@contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(*arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A hitfinder command in a process of its own, ended whatever happens here."""
-    process = subprocess.Popen(  # noqa: S603  our own interpreter and arguments
-        [sys.executable, "-m", "hitfinder", *arguments], stdout=subprocess.DEVNULL
-    )
+    return process_of([sys.executable, "-m", "hitfinder", *arguments])
+
+
+@contextmanager
+def process_of(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A program, ended whatever happens here."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603  not a user's text
     try:
         yield process
     finally:

@@ -10,10 +10,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 
 import typer
 from rich.console import Console
@@ -28,6 +30,7 @@ from hitfinder.commands.demo import (
     configuration,
     demo_series,
     free_ports,
+    process_of,
     receivers,
     started,
     wait_ready,
@@ -57,8 +60,7 @@ Running = Mapping[str, "subprocess.Popen[bytes]"]
 
 def run(*, rate_hz: float) -> int:
     """Exit status 0 after Ctrl-C or SIGTERM; raises DemoError when one of the processes ends."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    asked = _asked_to_end()
     console = Console()
     data = demo_series(console)
     with ExitStack() as stack:
@@ -81,10 +83,26 @@ def run(*, rate_hz: float) -> int:
             if "Prometheus" in running:
                 typer.echo(f"Prometheus: http://127.0.0.1:{ports.prometheus}/alerts")
             typer.echo("Ctrl-C ends all of it")
-            _show(verdicts, kept, running, console)
+            _show(verdicts, kept, running, console, asked)
         except KeyboardInterrupt:
-            _end(running, kept)
+            pass
+        _end(running, kept)
     return 0
+
+
+def _asked_to_end() -> threading.Event:
+    """Set by Ctrl-C and its like, which are exceptions besides: one alone could be raised where
+    Python ignores it, in a destructor, and then nothing would end.
+    """
+    asked = threading.Event()
+
+    def end(number: int, _: FrameType | None) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    return asked
 
 
 def _prometheus(folder: Path, ports: Ports, stack: ExitStack) -> Running:
@@ -106,25 +124,21 @@ def _prometheus(folder: Path, ports: Ports, stack: ExitStack) -> Running:
         f"--web.listen-address=127.0.0.1:{ports.prometheus}",
         "--log.level=error",
     ]
-    return {"Prometheus": stack.enter_context(_other(arguments))}
+    return {"Prometheus": stack.enter_context(process_of(arguments))}
 
 
-@contextmanager
-def _other(arguments: list[str]) -> "Iterator[subprocess.Popen[bytes]]":
-    """A program that is not ours, ended whatever happens here."""
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:  # noqa: S603  found
-        try:
-            yield process
-        finally:
-            process.terminate()
-
-
-def _show(verdicts: Receiver, kept: KeptReceiver, running: Running, console: Console) -> None:
-    """The live table, for ever."""
+def _show(
+    verdicts: Receiver,
+    kept: KeptReceiver,
+    running: Running,
+    console: Console,
+    asked: threading.Event,
+) -> None:
+    """The live table, until `asked` to end."""
     view = View()
     redraw_at = 0.0
     with Live(console=console, auto_refresh=False) as live:
-        while True:
+        while not asked.is_set():
             for name, process in running.items():
                 if process.poll() is not None:
                     raise DemoError(f"{name} ended before its time; its message stands above")

@@ -13,6 +13,7 @@ from hitfinder.commands.regions import REGIONS, check_region
 from hitfinder.dataset.frames import Series
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ArtifactError, ConfigError, DataFileError
+from hitfinder.evaluation.curves import CURVES, read_curves
 from hitfinder.evaluation.frame_plots import plot_worst
 from hitfinder.evaluation.measures import Evaluation, RunMeasures, evaluate
 from hitfinder.evaluation.plots import (
@@ -21,7 +22,6 @@ from hitfinder.evaluation.plots import (
     plot_roc,
     plot_runs,
     plot_scores,
-    read_curves,
 )
 from hitfinder.evaluation.report import (
     JSON,
@@ -37,7 +37,6 @@ from hitfinder.images.region import RegionSettings
 from hitfinder.inference.model_card import find_artifact
 from hitfinder.inference.onnx_model import OnnxModel
 
-CURVES = "curves.csv"
 """Beside a model: how its training went."""
 
 PLOTS = ("runs.png", "roc.png", "scores.png", "confusion.png", "worst.png")

@@ -282,7 +282,7 @@ def _seen(
                 pictures[model] = relief[0]
         if found.prepared:
             pictures["Euclidean, correlation"] = found.prepared[chosen].grid[0]
-            pictures["common line: by azimuth, radius"] = found.prepared[chosen].polar[0]
+            pictures["common line"] = found.prepared[chosen].polar[0]
         frames[f"{name}, #{place}"] = pictures
     return frames
 

@@ -181,6 +181,8 @@ def _kind(about: Mapping[str, Any]) -> str:
     if about["type"] == "array":
         fewest, most = about["minItems"], about["maxItems"]
         return f"{fewest} to {most} whole numbers"
+    if about["type"] == "boolean":
+        return "`true`, `false`"
     word = {"integer": "whole number", "number": "number", "string": "text"}[about["type"]]
     return ", ".join(["path" if about.get("format") == "path" else word, *_bounds(about)])
 
@@ -201,6 +203,8 @@ def _default(about: Mapping[str, Any], *, required: bool) -> str:
     if required:
         return "must be set"
     value = about.get("default")
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return "–" if value is None else f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
 
 

@@ -29,15 +29,11 @@ def run(config_path: Path, summary_json: Path | None) -> int:
             signal.signal(number, lambda _number, _frame: service.request_stop())
         is_running = service.start()
         asked_for = service.wait()
-        totals = service.stop() if is_running else None
-    if totals is None:
-        typer.echo("stopped before it was ready; no frame was taken")
-        status = 0
-    else:
-        typer.echo(summary(totals))
-        if summary_json is not None:
-            summary_json.write_bytes(msgspec.json.format(msgspec.json.encode(totals)))
-        status = 0 if asked_for and service.is_recorded and balances(totals) else 1
+        totals = service.stop() if is_running else service.totals()
+    typer.echo(summary(totals) if is_running else "stopped before it was ready; no frame was taken")
+    if summary_json is not None:
+        summary_json.write_bytes(msgspec.json.format(msgspec.json.encode(totals)))
+    status = 0 if asked_for and service.is_recorded and balances(totals) else 1
     if service.hangs:
         # A thread that comes back from C while the interpreter ends would abort the process.
         sys.stdout.flush()

@@ -26,10 +26,11 @@ from hitfinder.commands.training import (
 )
 from hitfinder.dataset.split import split_runs
 from hitfinder.errors import ConfigError
+from hitfinder.evaluation.curves import Epoch
 from hitfinder.inference.model_card import find_artifact
 from hitfinder.simulation.catalog import EXPERIMENTS, PAPER_RUNS, central
 from hitfinder.simulation.random_run import random_run
-from hitfinder.training.artifact import Epoch, Promise, check_promise
+from hitfinder.training.artifact import Promise, check_promise
 from hitfinder.training.hit import train_hit
 from hitfinder.training.li2018 import train_li2018
 from hitfinder.training.samples import Draw, Files, Material, Part, Simulated

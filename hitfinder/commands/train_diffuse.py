@@ -26,13 +26,15 @@ from hitfinder.commands.training import (
 from hitfinder.dataset.frames import about_diffuse
 from hitfinder.dataset.split import split_runs
 from hitfinder.errors import ConfigError
+from hitfinder.evaluation.curves import Epoch
+from hitfinder.inference.model_card import Precision
 from hitfinder.simulation.catalog import DIFFUSE_RUNS
 from hitfinder.simulation.random_diffuse import random_diffuse_run
 from hitfinder.simulation.run import Run
-from hitfinder.training.artifact import Epoch, Restrained, check_restrained
+from hitfinder.training.artifact import Restrained, check_restrained
 from hitfinder.training.diffuse import train_diffuse
 from hitfinder.training.samples import WHOLE, Draw, Files, Part, Simulated
-from hitfinder.training.vgg16 import Lessons, Precision, train_vgg16
+from hitfinder.training.vgg16 import Lessons, train_vgg16
 
 METHODS = ("compact", "vgg16")
 OTHERS = "frames without diffuse scattering"

@@ -19,9 +19,9 @@ from hitfinder.dataset.labels import apply_labels
 from hitfinder.dataset.series import open_series
 from hitfinder.dataset.split import Split
 from hitfinder.errors import ConfigError
+from hitfinder.evaluation.curves import Epoch
 from hitfinder.images.region import RegionSettings
 from hitfinder.inference.model_card import ModelCard, Task
-from hitfinder.training.artifact import Epoch
 from hitfinder.training.samples import Files
 
 FILE_EPOCHS = 30

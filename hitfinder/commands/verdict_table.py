@@ -110,7 +110,7 @@ def _summary(view: View, now_ns: int) -> RenderableType:
             table.add_row(
                 f"diffuse {totals.diffuse}",
                 f"not diffuse {totals.not_diffuse}",
-                f"hits not judged twice {sum(asked[2:])}",
+                f"diffuse unknown {sum(asked[2:])}",
             )
         table.add_row(
             f"forwarded {totals.forwarded}",

@@ -22,6 +22,8 @@ WHOLE = RegionSettings(kind="whole")
 NOISES = 4.0
 """Heights of a relief, in units of its noise, that are drawn black."""
 
+MAPS_A_ROW = 4
+
 WORST: tuple[tuple[Truth, bool, str], ...] = (
     ("hit", True, "Diffuse, with the lowest scores"),
     ("miss", False, "Others, with the highest scores"),
@@ -31,14 +33,19 @@ WORST: tuple[tuple[Truth, bool, str], ...] = (
 def plot_embedding(
     path: Path, maps: Mapping[str, NDArray[np.float64]], is_diffuse: NDArray[np.bool_]
 ) -> None:
-    """Each map's points (n, k) in the two coordinates that part the classes best, diffuse frames
-    in one colour, other hits in another.
+    """Each map's points (n, k) in the coordinate that parts the classes best and the first of the
+    others, diffuse frames in one colour, other hits in another.
     """
-    figure = Figure(figsize=(5.2 * len(maps), 5.0), layout="constrained")
-    for axes, (title, points) in zip(
-        figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True
-    ):
-        first, second = sorted(np.argsort(_apart(points, is_diffuse))[::-1][:2])
+    cols = min(len(maps), MAPS_A_ROW)
+    rows = -(-len(maps) // cols)
+    figure = Figure(figsize=(5.2 * cols, 5.0 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, cols, squeeze=False).flat)
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, (title, points) in zip(panels, maps.items(), strict=False):
+        axes.set_axis_on()
+        best = int(np.argmax(_apart(points, is_diffuse)))
+        first, second = sorted((best, int(best == 0)))
         for of, colour, name in (
             (~is_diffuse, BLUE, "other hits"),
             (is_diffuse, ORANGE, "diffuse"),
@@ -96,18 +103,21 @@ def plot_worst_diffuse(
 
 def plot_seen(path: Path, frames: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> None:
     """What each method sees of the same frames: a row for each, named, its pixels first, and then
-    heights in units of noise, (rows, cols) or (colours, rows, cols), NaN = not measured.
+    heights, (rows, cols) or (colours, rows, cols), NaN = not measured; in one column all in the
+    first row's spread.
     """
     columns = max(len(each) for each in frames.values())
     figure = Figure(figsize=(3.0 * columns, 3.3 * len(frames)), layout="constrained")
     rows = figure.subplots(len(frames), columns, squeeze=False)
+    first = next(iter(frames.values()))
+    highest = {title: float(NOISES / 2 * np.nanstd(heights)) for title, heights in first.items()}
     for panels, (name, pictures) in zip(rows, frames.items(), strict=True):
         for place, (axes, (title, pixels)) in enumerate(
             zip(panels, pictures.items(), strict=False)
         ):
             axes.set(xticks=[], yticks=[], title=title)
             if place:
-                _draw(axes, pixels)
+                _draw(axes, pixels, highest[title])
             else:
                 _draw_frame(axes, pixels)
         panels[0].set_ylabel(name)
@@ -118,11 +128,10 @@ def _draw_frame(axes: Axes, pixels: NDArray[np.float32]) -> None:
     axes.imshow(stretched(pixels), cmap=GREYS, vmin=0, vmax=1, interpolation="none")
 
 
-def _draw(axes: Axes, heights: NDArray[np.float32]) -> None:
+def _draw(axes: Axes, heights: NDArray[np.float32], highest: float = NOISES) -> None:
     """Heights (rows, cols) in greys, (3, rows, cols) in colours; dark is high."""
     if heights.ndim == 3:
-        axes.imshow(
-            np.clip(0.5 - heights.transpose(1, 2, 0) / (2 * NOISES), 0, 1), interpolation="none"
-        )
+        drawn = np.clip(0.5 - heights.transpose(1, 2, 0) / (2 * highest), 0, 1)
+        axes.imshow(drawn, interpolation="none")
     else:
-        axes.imshow(heights, cmap=GREYS, vmin=-NOISES, vmax=NOISES, interpolation="none")
+        axes.imshow(heights, cmap=GREYS, vmin=-highest, vmax=highest, interpolation="none")

@@ -5,19 +5,17 @@ colours, dashes tell them apart. Figures are made without pyplot: no window, no 
 What this file does not know: images (`frame_plots`), and where the scores come from.
 """
 
-import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from hitfinder.dataset.frames import Truth
-from hitfinder.errors import DataFileError
+from hitfinder.evaluation.curves import Epoch
 from hitfinder.evaluation.measures import Evaluation, RunMeasures, Share, is_truth, pooled, roc
 from hitfinder.evaluation.scores import RunScores
 
@@ -28,41 +26,11 @@ COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, YELLOW)
 DASHES = ("-", "--", ":", "-.")
 DPI = 110
 BINS = np.linspace(0.0, 1.0, 41)
-CURVE_COLUMNS = ("epoch", "loss", "validation_loss")
 COLUMNS = 4
 """Panels beside one another."""
 
 LONGEST = 28
 """Letters of a run's name in a picture."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curves:
-    """How a training went: at each of `epochs` (n,) the losses (n,) on what was trained on and on
-    what was held out, NaN where not measured.
-    """
-
-    epochs: NDArray[np.float64]
-    loss: NDArray[np.float64]
-    validation_loss: NDArray[np.float64]
-
-
-def read_curves(path: Path) -> Curves:
-    """Curves from CSV with CURVE_COLUMNS, others ignored; an empty cell is not measured.
-
-    Raises DataFileError.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        values = [[float(row[name] or "nan") for name in CURVE_COLUMNS] for row in rows]
-        epochs, loss, validation_loss = np.array(values).T
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DataFileError(
-            f"{path}: no training curves ({error!r}); it needs rows of numbers under "
-            f"{', '.join(CURVE_COLUMNS)}"
-        ) from error
-    return Curves(epochs=epochs, loss=loss, validation_loss=validation_loss)
 
 
 def plot_roc(path: Path, runs: Sequence[RunScores], evaluation: Evaluation) -> None:
@@ -179,20 +147,23 @@ def plot_runs(path: Path, evaluation: Evaluation) -> None:
     figure.savefig(path, dpi=DPI)
 
 
-def plot_curves(path: Path, curves: Curves) -> None:
+def plot_curves(path: Path, epochs: Sequence[Epoch]) -> None:
     """Losses by epoch; the lowest held-out loss is marked."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.plot(curves.epochs, curves.loss, color=BLUE, label="trained on")
-    axes.plot(curves.epochs, curves.validation_loss, "--", color=ORANGE, label="held out")
-    if np.isfinite(curves.validation_loss).any():
-        best = int(np.nanargmin(curves.validation_loss))
-        lowest = curves.validation_loss[best]
-        axes.plot(curves.epochs[best], lowest, "o", color=ORANGE, label=f"lowest, {lowest:.4g}")
-    axes.set(xlabel="epoch", ylabel="loss", title="Training")
-    losses = np.concatenate([curves.loss, curves.validation_loss])
-    if (losses[np.isfinite(losses)] > 0).all():
+    at = [each.epoch for each in epochs]
+    losses = [each.loss for each in epochs]
+    held_out = [
+        (each.epoch, each.validation_loss) for each in epochs if each.validation_loss is not None
+    ]
+    axes.plot(at, losses, color=BLUE, label="trained on")
+    if held_out:
+        axes.plot(*zip(*held_out, strict=True), "--", color=ORANGE, label="held out")
+        best = min(held_out, key=itemgetter(1))
+        axes.plot(*best, "o", color=ORANGE, label=f"lowest, {best[1]:.4g}")
+    if min(losses + [loss for _, loss in held_out]) > 0:
         axes.set_yscale("log")
+    axes.set(xlabel="epoch", ylabel="loss", title="Training")
     axes.grid(alpha=0.3, which="both")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=DPI)

@@ -20,6 +20,10 @@ Task = Literal["hit", "diffuse"]
 """What a high score means: Bragg peaks of a crystal, or structured diffuse scattering."""
 
 
+Precision = Literal["fp32", "fp16", "int8"]
+"""What most of the graph computes in, float32, float16 or 8-bit integers."""
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the model did on one run (or one simulated condition) that it was not trained on.
 
@@ -40,7 +44,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     that newer cards load in older releases.
 
     region says in words what the model was made for; data, what it was trained on; outputs maps
-    each output of the graph to its meaning.
+    each output of the graph to its meaning. A GPU's tensor cores are used with precision "fp16"
+    only: they would round a float32 graph.
     """
 
     name: str
@@ -58,6 +63,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     data_sha256: str | None = None
     seed: int | None = None
     confidence: str | None = None
+    precision: Precision = "fp32"
     metrics: tuple[Measured, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,27 +1,25 @@
 """The ledger on disk: SQLite in WAL mode, one row a frame, committed at least twice a second.
 
 Killed at any moment, the file opens and is complete up to the last `flush`. A life of the
-service that did not close is told by its row in `sessions`. A series that a life left unfinished
-goes on when its next frame arrives within a day, so that what was sent in between is counted as
-lost; after a stop only if its start was seen, since without starts the next frame may be a new
-series'. A disk that refuses a write loses nothing at first: rows wait in memory, within a bound,
-and are written when it accepts again.
+service that did not close is told by its row in `sessions`; what it left unfinished goes on
+(`takeover`). A disk that refuses a write loses nothing at first: rows wait in memory, within a
+bound, and are written when it accepts again.
 What this file does not know: threads. One thread at a time calls it.
 """
 
-import json
 import os
 import platform
 import sqlite3
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from hitfinder.errors import LedgerError
 from hitfinder.frame import SeriesStarted
-from hitfinder.ledger.counting import MAX_JUMP, Arrival, NumberSet, SeriesCount
+from hitfinder.ledger.counting import Arrival, SeriesCount
+from hitfinder.ledger.open_series import OpenSeries
 from hitfinder.ledger.schema import FORMAT, SCHEMA, migrate
+from hitfinder.ledger.takeover import Crash, take_over
 from hitfinder.verdict import Verdict
 
 BUSY_MS = 50
@@ -30,12 +28,6 @@ BUSY_MS = 50
 PATIENT_BUSY_MS = 5000
 """The same at the start and at the end, when no frame waits: whoever tidies up or reads after a
 crash locks the file for a moment, and that is no reason not to start."""
-
-MOST_LATE = 100
-"""A frame later than this many numbers is not late: its series began anew."""
-
-MOST_RUNS = 1000
-"""A series of more runs of frame numbers is read back from its frames, if it must be."""
 
 MAX_WAITING_ROWS = 1_000_000
 """Frames held for a disk that refuses writes; then the oldest are dropped, counted."""
@@ -53,52 +45,8 @@ _SERIES_NOW = """
 UPDATE series SET ended = ?, last_unix_ns = ?, received = ?, lost = ?, lost_at_end = ?,
 duplicates = ?, late = ?, stray = ?, announced = ?, runs = ? WHERE id = ?
 """
-_UNFINISHED = """
-SELECT * FROM series WHERE id IN (SELECT max(id) FROM series GROUP BY name)
-AND (ended IS NULL OR (ended = 'service stopped' AND started)) AND last_unix_ns > ?
-"""
-
-_FORGET_NS = 24 * 3600 * 1_000_000_000
-"""A series that was silent for longer does not go on; its name is used again."""
-
 _OVER = ("end", "no end seen")
 """Ends after which announced frames that never came are lost."""
-
-_ALIVE_NS = 10_000_000_000
-"""A session whose last sign is older than this is dead, whoever has its process number now."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _OpenSeries:
-    row: int
-    count: SeriesCount
-    received: int = 0
-    last_unix_ns: int = 0
-    ended: str | None = None
-    touched: bool = True
-    """Whether this session saw anything of it; False for one taken over and silent since."""
-    last_stray: int | None = None
-    """The last frame's number, if it was a stray."""
-    lost_before: int = 0
-    duplicates_before: int = 0
-
-    @property
-    def lost(self) -> int:
-        """What this session adds."""
-        return max(0, self.count.lost - self.lost_before) if self.touched else 0
-
-    @property
-    def duplicates(self) -> int:
-        """What this session adds."""
-        return self.count.duplicates - self.duplicates_before
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crash:
-    """An earlier life of the service that did not close, and what it left open."""
-
-    session: int
-    open_series: tuple[str, ...]
 
 
 class Ledger:
@@ -116,11 +64,11 @@ class Ledger:
         self._model = model
         self._diffuse_model = diffuse_model
         self._wall_ns = wall_ns
-        self._series: dict[str, _OpenSeries] = {}
+        self._series: dict[str, OpenSeries] = {}
         self._openings: list[tuple[object, ...]] = []
         self._events: deque[tuple[object, ...]] = deque(maxlen=MAX_WAITING_EVENTS)
         self._frames: deque[tuple[object, ...]] = deque()
-        self._dirty: dict[int, _OpenSeries] = {}
+        self._dirty: dict[int, OpenSeries] = {}
         self._closed_lost = self._closed_duplicates = 0
         self.rows_dropped = 0
 
@@ -145,7 +93,7 @@ class Ledger:
             # A killed process loses nothing; a power cut may lose the last seconds.
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(SCHEMA)
-            crash = self._take_over(now_ns)
+            self._series, crash = take_over(self._db, self._path, self._wall_ns(now_ns))
             migrate(self._db, version)
             unix_ns = self._wall_ns(now_ns)
             cursor = self._db.execute(
@@ -188,7 +136,7 @@ class Ledger:
     def frame(self, verdict: Verdict) -> None:
         """Record one frame's outcome. A series not yet known was joined midway."""
         known = self._series.get(verdict.series)
-        if known is None or self._begins_anew(known, verdict.number):
+        if known is None or known.begins_anew(verdict.number):
             self._close_series(verdict.series, "numbers began anew")
             known = self._open_series(verdict.series, verdict.arrival_ns, started=False)
         arrival = known.count.arrive(verdict.number)
@@ -232,7 +180,7 @@ class Ledger:
             self._db.executemany(_EVENT, self._events)
             self._db.executemany(_FRAME, self._frames)
             for known in self._dirty.values():
-                self._db.execute(_SERIES_NOW, _series_row(known))
+                self._db.execute(_SERIES_NOW, (*known.columns(), known.row))
             self._db.execute(
                 "UPDATE sessions SET alive_unix_ns = ? WHERE id = ?",
                 (self._wall_ns(now_ns), self._session),
@@ -283,19 +231,6 @@ class Ledger:
         """Frames that came more than once, over all series of this session."""
         return self._closed_duplicates + sum(known.duplicates for known in self._series.values())
 
-    def _begins_anew(self, known: _OpenSeries, number: int) -> bool:
-        """Protocols without a start message begin a new series by other numbers: back at the first
-        one seen, further back than a late frame can be, or going on from what seemed a stray.
-        """
-        first, last = known.count.numbers.first, known.count.numbers.last
-        if known.count.started or first is None or last is None:
-            return False
-        if not known.touched and not last < number <= last + MAX_JUMP:
-            return True
-        again = number == first and known.count.numbers.count > 1
-        leapt = known.last_stray is not None and 0 < number - known.last_stray < MOST_LATE
-        return again or leapt or number < first - MOST_LATE
-
     def _open_series(
         self,
         name: str,
@@ -304,9 +239,9 @@ class Ledger:
         started: bool,
         announced: int | None = None,
         unique_id: str | None = None,
-    ) -> _OpenSeries:
+    ) -> OpenSeries:
         unix_ns = self._wall_ns(now_ns)
-        known = _OpenSeries(
+        known = OpenSeries(
             row=self._next_row,
             last_unix_ns=unix_ns,
             count=SeriesCount(started=started, announced=announced),
@@ -329,89 +264,9 @@ class Ledger:
         self._closed_duplicates += known.duplicates
         return known.count
 
-    def _take_over(self, now_ns: int) -> Crash | None:
-        """Go on with the series that earlier lives left unfinished; tell of a life that did not
-        close.
-        """
-        now_unix_ns = self._wall_ns(now_ns)
-        session = self._db.execute(
-            "SELECT id, alive_unix_ns, ended_unix_ns, process, host FROM sessions ORDER BY id DESC"
-        ).fetchone()
-        if session is None:
-            return None
-        number, alive_unix_ns, ended_unix_ns, process, host = session
-        crashed = ended_unix_ns is None
-        fresh = now_unix_ns - alive_unix_ns < _ALIVE_NS
-        here = host == platform.node() and process != os.getpid()
-        if crashed and fresh and here and _is_running(process):
-            raise LedgerError(
-                f"ledger {self._path} is in use by process {process}; stop it or name another file"
-            )
-        cursor = self._db.cursor()
-        cursor.row_factory = sqlite3.Row
-        rows = cursor.execute(_UNFINISHED, (now_unix_ns - _FORGET_NS,)).fetchall()
-        for row in rows:
-            self._series[row["name"]] = self._taken_over(row)
-        if not crashed:
-            return None
-        open_series = tuple(row["name"] for row in rows if row["ended"] is None)
-        return Crash(session=number, open_series=open_series)
-
-    def _taken_over(self, row: sqlite3.Row) -> _OpenSeries:
-        count = SeriesCount(
-            started=bool(row["started"]),
-            announced=row["announced"],
-            late=row["late"],
-            duplicates=row["duplicates"],
-            stray=row["stray"],
-        )
-        try:
-            count.numbers = NumberSet.of_runs(json.loads(row["runs"]))
-        except (TypeError, ValueError):  # too many to be written, or damaged
-            query = "SELECT number FROM frames WHERE series = ? AND arrival IN ('next', 'late')"
-            for (number,) in self._db.execute(query, (row["id"],)):
-                count.numbers.add(number)
-        return _OpenSeries(
-            row=row["id"],
-            count=count,
-            received=row["received"],
-            ended=row["ended"],
-            last_unix_ns=row["last_unix_ns"],
-            touched=False,
-            lost_before=count.lost,
-            duplicates_before=count.duplicates,
-        )
-
 
 def _diffuse_columns(verdict: Verdict) -> tuple[str | None, str | None, float | None]:
     found = verdict.diffuse
     if found is None:
         return None, None, None
     return found.diffuse.value, None if found.reason is None else found.reason.value, found.score
-
-
-def _series_row(known: _OpenSeries) -> tuple[object, ...]:
-    count = known.count
-    return (
-        known.ended,
-        known.last_unix_ns,
-        known.received,
-        count.lost,
-        count.lost_at_end,
-        count.duplicates,
-        count.late,
-        count.stray,
-        count.announced,
-        json.dumps(runs) if len(runs := count.numbers.runs) <= MOST_RUNS else None,
-        known.row,
-    )
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True

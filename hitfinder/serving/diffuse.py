@@ -97,7 +97,7 @@ class DiffuseStage:
         """Get ready for regions of this shape. Raises HitfinderError."""
         # The quicker of two: what a machine has to do while it starts is not the model's cost.
         self._backlog.cost_ns = min(self._scorer.cost_ns(rows, cols) for _ in range(2))
-        self._buffer = np.empty((1, rows, cols), np.float32)
+        self._buffer = self._scorer.buffer(1, rows, cols)
 
     def step(self) -> bool:
         """Judge the hit that waits longest; False when there was none."""
@@ -120,7 +120,7 @@ class DiffuseStage:
         return since_ns is not None and now_ns - since_ns > self._deadline_ns
 
     def _planned(self, reader: RegionReader, payload_shape: tuple[int, ...]) -> None:
-        if self._buffer.shape[1:] != reader.shape:
+        if self._buffer.shape[1:] != reader.shape or self._scorer.is_cold:
             self.warm(*reader.shape)
 
     def _take(self, passage: Passage) -> None:

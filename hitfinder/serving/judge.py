@@ -93,7 +93,7 @@ class Judge:
         limit = max(1, min(self._batch_size, MAX_BATCH_PIXELS // (rows * cols), in_time))
         sizes = [size for size in BATCH_SIZES if size <= limit]
         self._scorer.warm(rows, cols, sizes[1:])
-        self._buffer = np.empty((sizes[-1], rows, cols), np.float32)
+        self._buffer = self._scorer.buffer(sizes[-1], rows, cols)
         self._batcher = Batcher[InFlight](size=sizes[-1], wait_ns=self._wait_ns)
 
     def step(self) -> bool:
@@ -127,14 +127,14 @@ class Judge:
             self._scorer.begin(passage.event.detector)
 
     def _planned(self, reader: RegionReader, payload_shape: tuple[int, ...]) -> None:
-        if self._buffer.shape[1:] != reader.shape:
+        if self._buffer.shape[1:] != reader.shape or self._scorer.is_cold:
             self.warm(*reader.shape)
         if self._hot_pixels is not None:
             self._hot_pixels.begin(reader, payload_shape)
 
     def _add(self, passage: InFlight) -> None:
         payload_shape = passage.frame.payload.shape
-        if payload_shape != self._scorer.payload_shape:
+        if payload_shape != self._scorer.payload_shape or self._scorer.is_cold:
             self._judge(self._batcher.flush())
         if not self._scorer.is_ready_for(payload_shape):
             self._let_go(passage, Reason.DECODE)

@@ -205,7 +205,8 @@ class Metrics:
         self.hit_rate = gauge("hitfinder_hit_rate", "Share of kept among the last judged frames.")
         self.device = gauge("hitfinder_device", "1 for the device that judges.", ["device"])
         self.device_fallback = gauge(
-            "hitfinder_device_fallback", '1 when device = "auto" found no GPU that works.'
+            "hitfinder_device_fallback",
+            '1 when device = "auto" found no GPU that works, or lost the one that it had.',
         )
         self.model = Info("hitfinder_model", "The artifact that judges.", registry=self.registry)
         self.model_errors = counter("hitfinder_model_errors", "Batches that the model failed on.")

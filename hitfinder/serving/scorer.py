@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from hitfinder.errors import ConfigError, HitfinderError, PayloadError
 from hitfinder.frame import Detector, Frame
-from hitfinder.images.region import RegionReader
+from hitfinder.images.region import RegionReader, is_blank
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.reports import Reports
 
@@ -38,6 +38,15 @@ class Model(Protocol):
 
     def warm(self, shapes: list[tuple[int, int, int]]) -> None:
         """Run each (N, H, W) once, so that no live batch pays for a first time."""
+        ...
+
+    def buffer(self, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+        """Memory (N, H, W) to put batches into."""
+        ...
+
+    @property
+    def moves(self) -> int:
+        """How often it went on on another device: what was measured before holds no more."""
         ...
 
 
@@ -79,6 +88,7 @@ class Scorer:
         self._hopeless_shape: tuple[int, ...] | None = None
         self._hopeless_until_ns = 0
         self._broken = False
+        self._moves_at_warming = 0
 
     def begin(self, detector: Detector) -> None:
         """A series begins: its frames are this detector's."""
@@ -99,8 +109,8 @@ class Scorer:
         self._reader, self.payload_shape = reader, payload_shape
 
     def is_ready_for(self, payload_shape: tuple[int, ...]) -> bool:
-        """Whether frames of this shape can be read; plans for it if it is new."""
-        if payload_shape == self.payload_shape:
+        """Whether frames of this shape can be read and scored; gets ready for it if it is new."""
+        if payload_shape == self.payload_shape and not self.is_cold:
             return True
         if payload_shape == self._hopeless_shape and self._clock() < self._hopeless_until_ns:
             return False
@@ -114,6 +124,15 @@ class Scorer:
             return False
         return True
 
+    @property
+    def is_cold(self) -> bool:
+        """Whether the model has moved to another device since its cost was measured."""
+        return self._model.moves != self._moves_at_warming
+
+    def buffer(self, size: int, rows: int, cols: int) -> NDArray[np.float32]:
+        """Memory (size, rows, cols) to read regions into."""
+        return self._model.buffer((size, rows, cols))
+
     def warm(self, rows: int, cols: int, sizes: list[int]) -> None:
         """Run each size of batch once."""
         self._model.warm([(size, rows, cols) for size in sizes])
@@ -121,6 +140,7 @@ class Scorer:
     def cost_ns(self, rows: int, cols: int) -> int:
         """What one frame takes, measured. The second run tells; the first of anything is slower."""
         self.warm(rows, cols, [1])
+        self._moves_at_warming = self._model.moves
         started_ns = self._clock()
         self.warm(rows, cols, [1])
         return self._clock() - started_ns
@@ -129,7 +149,7 @@ class Scorer:
         """Write the region's pixels into `out` (H, W); False, and told, when that fails."""
         try:
             self._reader.read(frame.payload, out)
-            if _is_blank(out):
+            if is_blank(out):
                 raise PayloadError("no pixel of the region was measured; is the mask right?")
         except (PayloadError, MemoryError) as error:
             text = f"series {frame.series} frame {frame.number} goes on {self._fate}: {error}"
@@ -155,11 +175,3 @@ class Scorer:
             self._log.warning("score", text, self._clock())
             return np.where(np.isfinite(scores), scores, np.nan)
         return scores
-
-
-def _is_blank(region: NDArray[np.float32]) -> bool:
-    """Whether nothing in (H, W) was measured: not a miss, but not known.
-
-    A sample tells almost always, and the whole is looked at only when it does not.
-    """
-    return bool(np.isnan(region[::16, ::16]).all() and np.isnan(region).all())

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hitfinder.errors import HitfinderError, LedgerError
-from hitfinder.ledger.store import Crash, Ledger
+from hitfinder.ledger.store import Ledger
+from hitfinder.ledger.takeover import Crash
 from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.http import HttpServer
 from hitfinder.serving.log import told
@@ -181,7 +182,7 @@ class Service:
             # Whatever a defect leaves undone, the ledger closes with what it has.
             self._logger.exception("the drain failed of a defect; please report it")
             self.is_recorded = False
-        totals = parts.publish.totals()
+        totals = self.totals()
         if parts.hot_pixels is not None:
             parts.hot_pixels.save(now=True)
         try:
@@ -196,6 +197,10 @@ class Service:
         if self._http is not None:
             self._http.close()
         return totals
+
+    def totals(self) -> Totals:
+        """Everything counted so far."""
+        return self._parts.publish.totals()
 
     @property
     def hangs(self) -> bool:

@@ -102,6 +102,7 @@ class FakeModel:
         self.broken = False
         self.batches: list[tuple[int, ...]] = []
         self.warmed: list[tuple[int, int, int]] = []
+        self.moves = 0
 
     def score(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, H, W) → (N,), the pixel over 100."""
@@ -113,6 +114,10 @@ class FakeModel:
     def warm(self, shapes: list[tuple[int, int, int]]) -> None:
         """Remember the shapes."""
         self.warmed.extend(shapes)
+
+    def buffer(self, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+        """Ordinary memory."""
+        return np.empty(shape, np.float32)
 
 
 class FakeReader:

@@ -4,7 +4,6 @@ The folder appears under its name when it is complete; until then it is `NAME.pa
 this file does not know: networks, and how they are trained.
 """
 
-import csv
 import hashlib
 import math
 import shutil
@@ -26,24 +25,12 @@ from hitfinder.evaluation.calibration import (
     hits_needed,
     restrain,
 )
+from hitfinder.evaluation.curves import CURVES, Epoch, write_curves
 from hitfinder.evaluation.measures import as_measured, evaluate
 from hitfinder.evaluation.scores import RunScores
 from hitfinder.inference.model_card import GRAPH, ModelCard, sha256, write_card
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.training.samples import Material, Part, Samples
-
-CURVES = "curves.csv"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """Mean losses a frame after so many epochs, on what was trained on and on held-out runs, if
-    there are any.
-    """
-
-    epoch: int
-    loss: float
-    validation_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +121,7 @@ def write_artifact(
         evaluation = evaluate([_run_scores(each) for each in tested], card.threshold)
         card = msgspec.structs.replace(card, metrics=as_measured(evaluation))
         write_card(partial_folder, card)
-        _write_curves(partial_folder / CURVES, curves)
+        write_curves(partial_folder / CURVES, curves)
         if folder.exists():
             folder.rmdir()  # an empty one may be there, and nothing but an empty one goes
         partial_folder.rename(folder)
@@ -177,15 +164,6 @@ def _run_scores(samples: Samples) -> RunScores:
     return RunScores(
         run=samples.run, scores=samples.inputs.astype(np.float64), labels=samples.labels
     )
-
-
-def _write_curves(path: Path, curves: Iterable[Epoch]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("epoch", "loss", "validation_loss"))
-        for each in curves:
-            held_out = "" if each.validation_loss is None else f"{each.validation_loss:.6f}"
-            writer.writerow((each.epoch, f"{each.loss:.6f}", held_out))
 
 
 def hashed(samples: Sequence[Samples]) -> str:

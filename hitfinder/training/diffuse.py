@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
+from hitfinder.evaluation.curves import Epoch
 from hitfinder.inference.model_card import ModelCard
-from hitfinder.training.artifact import Epoch, Restrained, hashed, write_artifact
+from hitfinder.training.artifact import Restrained, hashed, write_artifact
 from hitfinder.training.fixed import textures_of
 from hitfinder.training.networks.diffuse import DiffuseNet, diffuse_graph
 from hitfinder.training.networks.texture import CELLS, SIDE

@@ -8,10 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from hitfinder.inference.onnx_model import FATAL_ONLY
+from hitfinder.inference.sessions import cpu_session
 from hitfinder.training.networks.colours import COLOURS, picture_graph
 from hitfinder.training.networks.texture import CELLS, SIDE, TEXTURES, texture_graph
 
@@ -48,17 +47,9 @@ def _one_by_one(session: Any, images: NDArray[np.float32]) -> NDArray[np.float32
 
 @lru_cache(maxsize=1)
 def _texture() -> Any:
-    return _session(texture_graph())
+    return cpu_session(texture_graph())
 
 
 @lru_cache(maxsize=1)
 def _picture() -> Any:
-    return _session(picture_graph())
-
-
-def _session(graph: bytes) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.enable_mem_pattern = False
-    options.log_severity_level = FATAL_ONLY
-    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return cpu_session(picture_graph())

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from hitfinder.errors import ArtifactError, DataFileError
+from hitfinder.evaluation.curves import Epoch
 from hitfinder.inference.model_card import ModelCard, read_artifact
-from hitfinder.training.artifact import Epoch, Promise, hashed, write_artifact
+from hitfinder.training.artifact import Promise, hashed, write_artifact
 from hitfinder.training.networks.hit import CELL, HitNet, hit_graph
 from hitfinder.training.samples import Material, Part, Samples, check_classes, held_out
 from hitfinder.training.threads import one_thread

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from hitfinder.errors import DataFileError
+from hitfinder.evaluation.curves import Epoch
 from hitfinder.inference.model_card import ModelCard
-from hitfinder.training.artifact import Epoch, hashed, write_artifact
+from hitfinder.training.artifact import hashed, write_artifact
 from hitfinder.training.networks.li2018 import SIDE, LiNet, li2018_graph
 from hitfinder.training.samples import Material, Part, Samples, check_classes
 

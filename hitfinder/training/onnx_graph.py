@@ -116,8 +116,11 @@ class Graph:
         inputs: dict[str, Sequence[str | int]],
         outputs: dict[str, Sequence[str | int]],
         description: str,
+        opset: int = OPSET,
     ) -> ModelProto:
-        """A checked model; inputs and outputs map names to float32 shapes, numbers or words."""
+        """A checked model; inputs and outputs map names to float32 shapes, numbers or words. What
+        an operator costs may depend on its version, hence `opset`.
+        """
         graph = helper.make_graph(
             self._nodes,
             name,
@@ -127,7 +130,7 @@ class Graph:
         )
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid("", opset)],
             ir_version=IR_VERSION,
             producer_name="hitfinder",
             doc_string=description,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
-from hitfinder.training.artifact import Epoch
+from hitfinder.evaluation.curves import Epoch
 from hitfinder.training.diffuse import drawn_change, learned, usual
 from hitfinder.training.fixed import opened
 from hitfinder.training.networks.diffuse import DiffuseNet

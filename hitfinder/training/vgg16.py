@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -34,16 +33,19 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from hitfinder.inference.model_card import ModelCard
-from hitfinder.training.artifact import Epoch, hashed, write_artifact
+from hitfinder.evaluation.curves import Epoch
+from hitfinder.inference.model_card import ModelCard, Precision
+from hitfinder.training.artifact import hashed, write_artifact
 from hitfinder.training.diffuse import NAMES
 from hitfinder.training.fixed import lessons_of, pictures_of
-from hitfinder.training.networks.colours import COLOURS, colours, picture_graph
+from hitfinder.training.networks.colours import COLOURS, colours, magnified, picture_graph
 from hitfinder.training.networks.relief import relief
 from hitfinder.training.networks.texture import SIDE
 from hitfinder.training.networks.vgg16 import (
+    DOUBLED,
     FILE,
     Vgg16,
+    drawn,
     load_vgg16,
     random_vgg16,
     vgg16_numbers,
@@ -52,7 +54,6 @@ from hitfinder.training.onnx_graph import Graph
 from hitfinder.training.samples import Material, Part, check_classes
 from hitfinder.training.teaching import taught_vgg16
 
-Precision = Literal["fp32", "fp16", "int8"]
 NARROW = 8
 """VGG16 is taught with so many times fewer channels: what a processor does in minutes."""
 
@@ -178,6 +179,7 @@ def train_vgg16(
         data_sha256=hashed(samples),
         seed=seed,
         created_by=created_by,
+        precision=precision,
     )
     graph = vgg16_graph(net, head, precision, pictures[:CALIBRATED_ON])
     curves = weights.curves
@@ -192,7 +194,7 @@ def numbers_of(
     with torch.no_grad():
         for start in range(0, len(pictures), BATCH):
             some = torch.from_numpy(pictures[start : start + BATCH])
-            found.append(net(some).numpy())
+            found.append(net(drawn(some)).numpy())
             fitted(len(some))
     return np.concatenate(found)
 
@@ -249,7 +251,7 @@ def vgg16_graph(
 
 
 def _judge(g: Graph, pictures: str, net: Vgg16, head: Head, *, half: bool) -> None:
-    numbers = vgg16_numbers(g, pictures, net, half=half)
+    numbers = vgg16_numbers(g, magnified(g, pictures, DOUBLED), net, half=half)
     away = g.op("Sub", numbers, g.constant(head.mean))
     embedding = g.op("MatMul", away, g.constant(head.axes), name="embedding")
     logit = g.op("Add", g.op("MatMul", embedding, g.constant(head.slope)), head.middle)

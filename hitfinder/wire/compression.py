@@ -19,8 +19,9 @@ the best ratio its compression can reach, whatever the headers claim.
 """
 
 import struct
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import imagecodecs
@@ -29,7 +30,7 @@ from imagecodecs import BitshuffleError, Lz4Error, Lz4h5Error, ZstdError
 from numpy.typing import NDArray
 
 from hitfinder.errors import PayloadError
-from hitfinder.frame import Decode, Part, Payload, decode_raw
+from hitfinder.frame import Decode, DecodeBands, Part, Payload, decode_raw
 
 Bytes = NDArray[np.uint8]
 Call = Callable[..., Any]
@@ -105,29 +106,44 @@ class _Blocks:
         self, data: Part, *, dtype: np.dtype[Any], size: int, start: int, stop: int
     ) -> NDArray[Any]:
         """Elements [start, stop). Raises PayloadError."""
+        return next(self.bands(data, dtype=dtype, size=size, cuts=(start, stop)))
+
+    def bands(
+        self, data: Part, *, dtype: np.dtype[Any], size: int, cuts: Sequence[int]
+    ) -> Iterator[NDArray[Any]]:
+        """`DecodeBands`: one walk along the lengths for all of them. A block that two bands share
+        is decoded for each.
+        """
         item = dtype.itemsize
         block, body, tail = self._layout(data, item, size * item)
-        first = min(start * item, body) // block
-        last = -(-min(stop * item, body) // block)
-        begin, end = first * block, min(last * block, body)
-        with_tail = stop * item > body
-        starts = _walk(data, last)
-        if (starts[last] - starts[first]) * self.ratio < end - begin:
-            raise PayloadError(
-                f"{starts[last] - starts[first]} compressed bytes cannot hold {end - begin}"
-            )
-        out = np.empty(end - begin + (tail if with_tail else 0), np.uint8)
+        starts = _walk(data, -(-min(cuts[-1] * item, body) // block))
+        for start, stop in pairwise(cuts):
+            first = min(start * item, body) // block
+            last = -(-min(stop * item, body) // block)
+            begin, end = first * block, min(last * block, body)
+            more = tail if stop * item > body else 0
+            out = self._decoded(data, starts[first : last + 1], item, block, end - begin, more)
+            yield np.frombuffer(out.data, dtype, stop - start, start * item - begin)
+
+    def _decoded(
+        self, data: Part, starts: list[int], item: int, block: int, size: int, tail: int
+    ) -> Bytes:
+        """The `size` bytes in blocks that start where said, and a raw tail behind them."""
+        coded = starts[-1] - starts[0]
+        if coded * self.ratio < size:
+            raise PayloadError(f"{coded} compressed bytes cannot hold {size}")
+        out = np.empty(size + tail, np.uint8)
         try:
-            if begin < end:
-                self.expand(data, starts[first:], block, out[: end - begin])
-            if with_tail:
-                out[end - begin :] = _exactly(data, starts[last], tail)
+            if size:
+                self.expand(data, starts, block, out[:size])
+            if tail:
+                out[size:] = _exactly(data, starts[-1], tail)
             if self.shuffled and out.size:
                 elements = out.view(f"u{item}")
                 out = _unshuffle_blocks(elements, blocksize=block // item).view(np.uint8)
         except _CODEC_ERRORS as error:
             raise PayloadError(f"compressed pixels are corrupt: {error}") from error
-        return np.frombuffer(out.data, dtype, stop - start, start * item - begin)
+        return out
 
     def _layout(self, data: Part, item: int, nbytes: int) -> tuple[int, int, int]:
         """Bytes of pixels in a block, in all blocks, and in the raw tail."""
@@ -245,11 +261,13 @@ def _flat(pixels: NDArray[Any]) -> NDArray[Any]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """One row of the table. `encode` takes pixels of any shape in their wire's byte order and
-    raises PayloadError where the encoding cannot hold them.
+    raises PayloadError where the encoding cannot hold them; `bands` is None where nothing is
+    gained by decoding a band after another.
     """
 
     decode: Decode
     encode: Callable[[NDArray[Any]], Part]
+    bands: DecodeBands | None = None
 
 
 _LZ4_HDF5 = _Blocks(shuffled=False, ratio=_LZ4_RATIO, expand=_lz4_blocks)
@@ -259,9 +277,9 @@ _BSZSTD = _Blocks(shuffled=True, ratio=_ZSTD_RATIO, expand=_zstd_blocks)
 CODECS: Final[Mapping[str, Codec]] = {
     "raw": Codec(decode=decode_raw, encode=_encode_raw),
     "lz4": Codec(decode=_decode_lz4, encode=_encode_lz4),
-    "lz4-hdf5": Codec(decode=_LZ4_HDF5, encode=_encode_lz4_hdf5),
-    "bslz4": Codec(decode=_BSLZ4, encode=_encode_bslz4),
-    "bszstd": Codec(decode=_BSZSTD, encode=_encode_bszstd),
+    "lz4-hdf5": Codec(decode=_LZ4_HDF5, encode=_encode_lz4_hdf5, bands=_LZ4_HDF5.bands),
+    "bslz4": Codec(decode=_BSLZ4, encode=_encode_bslz4, bands=_BSLZ4.bands),
+    "bszstd": Codec(decode=_BSZSTD, encode=_encode_bszstd, bands=_BSZSTD.bands),
 }
 
 
@@ -270,7 +288,14 @@ def encoded_payload(
 ) -> Payload:
     """A payload whose pixels `CODECS[encoding]` decodes."""
     codec = CODECS[encoding]
-    return Payload(data=data, dtype=dtype, shape=shape, encoding=encoding, decode=codec.decode)
+    return Payload(
+        data=data,
+        dtype=dtype,
+        shape=shape,
+        encoding=encoding,
+        decode=codec.decode,
+        decode_bands=codec.bands,
+    )
 
 
 def recoded(payload: Payload, *, carried: Container[str], encoding: str) -> Payload:

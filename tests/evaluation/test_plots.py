@@ -1,6 +1,5 @@
 """Pictures are drawn, hold something, and are the same every time."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,17 +8,15 @@ import pytest
 from matplotlib.image import imread
 
 from hitfinder.dataset.series import open_series
-from hitfinder.errors import DataFileError
+from hitfinder.evaluation.curves import Epoch
 from hitfinder.evaluation.frame_plots import SIDE_PX, extremes, plot_worst, stretched
 from hitfinder.evaluation.measures import Evaluation, evaluate
 from hitfinder.evaluation.plots import (
-    Curves,
     plot_confusion,
     plot_curves,
     plot_roc,
     plot_runs,
     plot_scores,
-    read_curves,
 )
 from hitfinder.evaluation.scores import RunScores, score_series
 from hitfinder.images.region import RegionSettings
@@ -64,32 +61,13 @@ def test_equal_scores_give_equal_pictures(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_curves_are_read_and_drawn(tmp_path: Path) -> None:
-    with (tmp_path / "curves.csv").open("w", newline="") as file:
-        rows = [(0, 0.7, 0.71, 3), (1, 0.5, "", 4), (2, 0.3, 0.4, 5)]
-        csv.writer(file).writerows([("epoch", "loss", "validation_loss", "seconds"), *rows])
-    curves = read_curves(tmp_path / "curves.csv")
-    assert curves.loss.tolist() == [0.7, 0.5, 0.3]
-    assert np.isnan(curves.validation_loss).tolist() == [False, True, False]
-    plot_curves(tmp_path / "curves.png", curves)
+def test_curves_are_drawn(tmp_path: Path) -> None:
+    losses = ((0.7, 0.71), (0.5, None), (0.3, 0.4))
+    epochs = [Epoch(epoch=n, loss=a, validation_loss=b) for n, (a, b) in enumerate(losses)]
+    plot_curves(tmp_path / "curves.png", epochs)
     assert is_drawn(tmp_path / "curves.png")
-    unknown = np.full(3, np.nan)
-    plot_curves(
-        tmp_path / "some.png",
-        Curves(epochs=curves.epochs, loss=curves.loss, validation_loss=unknown),
-    )
+    plot_curves(tmp_path / "some.png", epochs[1:2])
     assert is_drawn(tmp_path / "some.png")
-
-
-@pytest.mark.parametrize(
-    "text", [None, "", "a,b\n1,2\n", "epoch,loss,validation_loss\n1,x,2\n", "epoch,loss\n1,2\n"]
-)
-def test_curves_that_are_none(tmp_path: Path, text: str | None) -> None:
-    path = tmp_path / "curves.csv"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(DataFileError, match="no training curves"):
-        read_curves(path)
 
 
 @pytest.mark.parametrize("kind", ["center", "whole"])

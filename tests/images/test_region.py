@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from hitfinder.errors import ConfigError, PayloadError
 from hitfinder.frame import Detector, Part, Payload, array_payload, decode_raw
+from hitfinder.images import region
 from hitfinder.images.gather import GatherMap
 from hitfinder.images.region import ROWS_BETWEEN_MODULES, RegionSettings, plan_region
+from hitfinder.wire.compression import CODECS, encoded_payload
 
 DTYPES = ("u1", "<u2", ">u2", "<u4", "<u8", "i1", "<i2", "<i4", "<i8", "<f4", ">f4", "<f8")
 
@@ -164,6 +166,33 @@ def test_only_the_rows_needed_are_decoded_and_once(
     reader = plan_region(wanted, shape, Detector(), None)
     reader.read(payload, np.empty(reader.shape, np.float32))
     assert asked == [(rows[0] * 6, rows[1] * 6)]
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (3, 13, 30)])
+@pytest.mark.parametrize("dtype", ["<u2", "<i4", "<f4"])
+def test_a_large_region_is_read_a_few_rows_at_a_time(
+    shape: tuple[int, ...], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(region, "FEW_PIXELS", 100)
+    monkeypatch.setattr(region, "CACHED_PIXELS", 7 * 30)
+    rng = np.random.default_rng(0)
+    frame = rng.choice([0, 3, 50, 100, 101], shape).astype(dtype)
+    detector = Detector(mask=rng.random(shape) < 0.1, saturation=101, underload=1)
+    reader = plan_region(RegionSettings(kind="whole"), shape, detector, None)
+    out = np.zeros(reader.shape, np.float32)
+    for payload in (array_payload(frame), bslz4(frame)):
+        out[...] = 0
+        reader.read(payload, out)
+        np.testing.assert_array_equal(out, expected(frame, detector, 0, 0, *reader.shape))
+    with pytest.raises(PayloadError):
+        reader.read(bslz4(frame, cut=10), out)
+
+
+def bslz4(frame: NDArray[Any], cut: int = 0) -> Payload:
+    data = bytes(CODECS["bslz4"].encode(frame))
+    return encoded_payload(
+        data[: len(data) - cut], dtype=frame.dtype, shape=frame.shape, encoding="bslz4"
+    )
 
 
 def test_centre_is_around_the_image_or_the_beam() -> None:

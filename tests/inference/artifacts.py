@@ -65,6 +65,14 @@ def no_number() -> ModelProto:
     )
 
 
+def of_shape(*shape: int) -> ModelProto:
+    """The first pixels, in another shape than (N,)."""
+    return _after_first_pixel(
+        [helper.make_node("Reshape", ["pixel", "shape"], ["score"])],
+        {"shape": np.array(shape, np.int64)},
+    )
+
+
 def slow(repeats: int) -> ModelProto:
     """score (N,) = the first pixel / 100, after so many convolutions of the whole image."""
     kernel = np.zeros((1, 1, 5, 5), np.float32)

@@ -1,5 +1,6 @@
 """Sessions: which device is really in use, and what happens to graphs that are no models."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,12 @@ import pytest
 from onnx import TensorProto
 
 from hitfinder.errors import ArtifactError, DeviceError
-from hitfinder.inference.onnx_model import (
-    CPU,
-    CUDA,
-    ModelRunError,
-    OnnxModel,
-    check_distributions,
-)
-from tests.inference.artifacts import first_pixel, write_artifact
+from hitfinder.inference import gpu
+from hitfinder.inference.model_card import Precision
+from hitfinder.inference.onnx_model import ModelRunError, OnnxModel
+from hitfinder.inference.sessions import CPU, CUDA, Device, check_distributions
+from tests.inference.artifacts import first_pixel, of_shape, write_artifact
+from tests.inference.cuda import Runtime, on_cpu
 
 
 def batch(*first: float) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -74,42 +73,137 @@ def test_graph_is_not_loaded_when_its_card_is_another_s(tmp_path: Path) -> None:
         OnnxModel.load(tmp_path, "cpu")
 
 
-class CpuSession:
-    """What ONNX Runtime makes when CUDA was wanted and its libraries are missing."""
+@pytest.mark.parametrize("shape", [(1, -1), (-1, 1)])
+def test_scores_of_another_shape_are_a_failure(tmp_path: Path, shape: tuple[int, int]) -> None:
+    write_artifact(tmp_path, of_shape(*shape).SerializeToString())
+    model = OnnxModel.load(tmp_path, "cpu")
+    with pytest.raises(ModelRunError, match="one for each image is wanted"):
+        model.score(batch(0.25, 0.5, 0.75, 1.0))
 
-    def __init__(self, graph: bytes, options: object, providers: list[Any]) -> None:
-        self._real = _real_session(graph, options, providers=[CPU])
-        print("EP Error: libcublas.so is missing.\nFalling back.")  # noqa: T201
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
+NO_DRIVER = (
+    "/onnxruntime_src/cuda_call.cc:154 std::conditional_t<THRW, void, onnxruntime::common::Status> "
+    "onnxruntime::CudaCall(ERRTYPE) [with ERRTYPE = cudaError] CUDA failure 35: CUDA driver version"
+    " is insufficient for CUDA runtime version ; GPU=-1 ; hostname=x ; expr=cudaSetDevice(id);\n\n"
+)
+"""As ONNX Runtime 1.31 says it, shortened."""
 
 _real_session = ort.InferenceSession
 
 
+class Machine:
+    """What starts where, in place of `ort.InferenceSession`: the real one, on the CPU, under the
+    name that was asked for. `refuses` is raised where the CUDA provider has this option.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.said = ""
+        self.has_gpu = False
+        self.refuses: dict[str, str] = {}
+        self.options: list[dict[str, str]] = []
+        monkeypatch.setattr(ort, "InferenceSession", self.start)
+        monkeypatch.setattr(ort, "preload_dlls", lambda: sys.stdout.write(self.said), raising=False)
+        monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+
+    def start(self, graph: bytes, options: Any, providers: list[Any], enable_fallback: int) -> Any:
+        assert not enable_fallback
+        session = _real_session(graph, options, providers=[CPU])
+        if providers == [CPU]:
+            return session
+        (name, wanted), _ = providers
+        assert name == CUDA
+        self.options.append(wanted)
+        for option, error in self.refuses.items():
+            if wanted[option] == "1":
+                raise RuntimeError(error)
+        if self.has_gpu:
+            session.get_providers = lambda: [CUDA, CPU]
+        return session
+
+
 @pytest.fixture
-def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort, "InferenceSession", CpuSession)
-    monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
-    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    runtime = Runtime()
+    monkeypatch.setattr(gpu, "_cuda_runtime", lambda: runtime)
+    monkeypatch.setattr(gpu, "_on_gpu", on_cpu)
+    return Machine(monkeypatch)
 
 
-@pytest.mark.usefixtures("without_cuda")
-def test_auto_falls_back_and_says_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_auto_falls_back_and_says_why(
+    tmp_path: Path, machine: Machine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    machine.said = (
+        "Failed to load libcublas.so.13: no such file.\nPlease follow the instructions.\n"
+    )
     write_artifact(tmp_path)
     model = OnnxModel.load(tmp_path, "auto")
     assert (model.device, model.fell_back) == ("cpu", True)
-    assert "libcublas.so is missing" in model.why
+    assert model.why == "Failed to load libcublas.so.13: no such file"
     assert model.score(batch(0.5)).tolist() == [0.5]
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.usefixtures("without_cuda")
-def test_cuda_asked_for_and_absent_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_driver_too_old_is_told_in_a_few_words(
+    tmp_path: Path, machine: Machine, device: Device
+) -> None:
+    machine.refuses = {"use_tf32": NO_DRIVER}
+    write_artifact(tmp_path, precision="fp16")
+    why = "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"
+    if device == "auto":
+        assert OnnxModel.load(tmp_path, device).why == why
+    else:
+        with pytest.raises(DeviceError, match=f"device is cuda, but {why}: pip install"):
+            OnnxModel.load(tmp_path, device)
+
+
+def test_cuda_asked_for_and_absent_is_an_error_with_a_remedy(
+    tmp_path: Path, machine: Machine
+) -> None:
+    machine.said = "Failed to load libcublas.so.13: no such file"
     write_artifact(tmp_path)
     with pytest.raises(DeviceError, match=r"libcublas.*pip install 'hitfinder\[cuda\]'"):
         OnnxModel.load(tmp_path, "cuda")
+
+
+def test_on_a_gpu_every_batch_has_its_scores(tmp_path: Path, machine: Machine) -> None:
+    machine.has_gpu = True
+    write_artifact(tmp_path)
+    model = OnnxModel.load(tmp_path, "cuda")
+    assert (model.device, model.fell_back, model.why) == ("cuda", False, "")
+    model.warm([(1, 4, 6), (2, 4, 6)])
+    assert model.score(batch(0.25, 0.75)).tolist() == [0.25, 0.75]
+    assert model.score(batch(0.5)).tolist() == [0.5]
+    assert model.score(batch(0.75, 0.25)).tolist() == [0.75, 0.25]
+    assert model.outputs(batch(0.5))["score"].tolist() == [0.5]
+    with pytest.raises(ModelRunError, match=r"failed on a batch of shape \(4, 6\) on cuda"):
+        model.score(batch(0.5)[0])
+    buffer = model.buffer((2, 4, 6))
+    buffer[:] = batch(1.0, 0.125)
+    assert model.score(buffer[:1]).tolist() == [1.0]
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", "0"), ("fp16", "1"), ("int8", "0")])
+def test_tensor_cores_are_for_halves_only(
+    tmp_path: Path, machine: Machine, precision: Precision, tf32: str
+) -> None:
+    machine.has_gpu = True
+    write_artifact(tmp_path, precision=precision)
+    OnnxModel.load(tmp_path, "auto")
+    assert machine.options[0]["use_tf32"] == tf32
+    assert machine.options[0]["cudnn_conv_algo_search"] == "HEURISTIC"
+
+
+@pytest.mark.parametrize("why", ["", "nodes have not been partitioned to CUDA.\nmore"])
+def test_cuda_graphs_are_made_where_they_can_be(tmp_path: Path, machine: Machine, why: str) -> None:
+    machine.has_gpu = True
+    machine.refuses = {"enable_cuda_graph": why} if why else {}
+    write_artifact(tmp_path)
+    model = OnnxModel.load(tmp_path, "auto", captures=True)
+    assert (model.device, model.fell_back) == ("cuda", False)
+    assert model.no_capture == why.partition(".")[0]
+    assert machine.options[-1]["enable_cuda_graph"] == ("0" if why else "1")
+    assert model.score(batch(0.25, 0.75)).tolist() == [0.25, 0.75]
 
 
 def test_runtime_without_cuda_is_told_apart(
@@ -117,9 +211,10 @@ def test_runtime_without_cuda_is_told_apart(
 ) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
     write_artifact(tmp_path)
-    model = OnnxModel.load(tmp_path, "auto")
+    model = OnnxModel.load(tmp_path, "auto", captures=True)
     assert model.fell_back
     assert "has no CUDA support" in model.why
+    assert model.no_capture == ""
     with pytest.raises(DeviceError, match="has no CUDA support"):
         OnnxModel.load(tmp_path, "cuda")
 
@@ -128,6 +223,7 @@ def test_this_machine_tells_the_truth(tmp_path: Path, capfd: pytest.CaptureFixtu
     write_artifact(tmp_path)
     model = OnnxModel.load(tmp_path, "auto")
     assert (model.device == "cpu") == model.fell_back == bool(model.why)
+    assert "\n" not in model.why
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,10 +1,7 @@
 """The ledger on disk: complete after a kill, honest about what was lost meanwhile."""
 
 import sqlite3
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,45 +12,7 @@ from hitfinder.ledger.report import COLUMNS, export_csv, read_frames, read_repor
 from hitfinder.ledger.schema import FORMAT, MIGRATIONS
 from hitfinder.ledger.store import BUSY_MS, Ledger
 from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
-
-OPEN: list[Ledger] = []
-
-UNIX_NS = 1_700_000_000_000_000_000
-
-
-def make(path: Path, shift_ns: int = 0) -> Ledger:
-    OPEN.append(Ledger(path, model="spotcount", wall_ns=lambda now: UNIX_NS + shift_ns + now))
-    return OPEN[-1]
-
-
-@pytest.fixture(autouse=True)
-def _closed_afterwards() -> Iterator[None]:
-    yield
-    while OPEN:
-        # As a killed process would leave it; one whose opening failed has nothing to close.
-        db = getattr(OPEN.pop(), "_db", None)
-        if db is not None:
-            db.close()
-
-
-def kept(series: str, number: int, score: float = 0.9) -> Verdict:
-    return Verdict(
-        series=series,
-        number=number,
-        outcome=Outcome.KEPT,
-        score=score,
-        arrival_ns=1000 * number,
-        settled_ns=1000 * number + 2_000_000,
-    )
-
-
-def unjudged(series: str, number: int, reason: Reason) -> Verdict:
-    return Verdict(series=series, number=number, outcome=Outcome.UNJUDGED, reason=reason)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "ledger.sqlite"
+from tests.ledger.harness import OPEN, UNIX_NS, frames_of, kept, make, unjudged
 
 
 def test_every_frame_is_a_row_and_the_totals_balance(path: Path) -> None:
@@ -90,40 +49,6 @@ def test_a_series_that_does_not_balance_is_told(path: Path) -> None:
         db.execute("DELETE FROM frames")
     db.close()
     assert not read_report(path).series[0].balances
-
-
-def test_killed_it_opens_and_goes_on_with_the_open_series(path: Path, tmp_path: Path) -> None:
-    program = f"""
-import os, signal
-from pathlib import Path
-from tests.ledger.test_store import make, kept
-from hitfinder.frame import SeriesStarted
-ledger = make(Path({str(path)!r}))
-ledger.open(0)
-ledger.series_started(SeriesStarted(series="7", announced=100), 0)
-for number in range(10):
-    ledger.frame(kept("7", number))
-ledger.flush(1)
-ledger.frame(kept("7", 10))
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-    root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", program], cwd=root, check=False)
-    assert read_report(path).series[0].received == 10
-
-    ledger = make(path)
-    crash = ledger.open(0)
-    assert crash is not None
-    assert crash.open_series == ("7",)
-    # Frames 10 to 14 were sent while nobody listened.
-    ledger.frame(kept("7", 15))
-    assert ledger.lost == 5
-    ledger.series_ended("7")
-    ledger.close(3)
-    report = read_report(path)
-    assert [one.ended_unix_ns is None for one in report.sessions] == [True, False]
-    (series,) = report.series
-    assert (series.received, series.lost, series.balances) == (11, 89, True)
 
 
 def test_a_sender_that_starts_again_opens_a_new_series(path: Path) -> None:
@@ -318,36 +243,6 @@ def test_an_event_with_a_path_that_is_not_utf8_costs_no_row(path: Path) -> None:
     assert len(list(read_frames(path))) == 1
 
 
-@pytest.mark.parametrize("damage", ["[[0, 2", "5", "[[0]]", '[["a", "b"]]'])
-def test_a_series_whose_runs_are_damaged_goes_on_from_its_frames(path: Path, damage: str) -> None:
-    first = make(path)
-    first.open(0)
-    first.series_started(SeriesStarted(series="7"), 0)
-    for number in (0, 1):
-        first.frame(kept("7", number))
-    first.flush(1)
-    first._db.execute("UPDATE series SET runs = ?", (damage,))
-    second = make(path)
-    second.open(2)
-    second.frame(kept("7", 3))
-    second.close(3)
-    (series,) = read_report(path).series
-    assert (series.received, series.lost, series.balances) == (3, 1, True)
-
-
-def test_a_ledger_in_use_is_refused(path: Path) -> None:
-    ledger = make(path)
-    ledger.open(0)
-    with sqlite3.connect(path) as db:
-        db.execute("UPDATE sessions SET process = 1")
-    db.close()
-    with pytest.raises(LedgerError, match="in use by process 1"):
-        make(path).open(1)
-    # Long silent, its process number says nothing.
-    assert make(path, shift_ns=60_000_000_000).open(2) is not None
-    ledger.close(3)
-
-
 def test_a_file_that_is_no_ledger_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"not a database, not at all, but long enough to look like one" * 30)
@@ -365,93 +260,6 @@ def test_csv_export_has_one_line_a_frame(path: Path, tmp_path: Path) -> None:
     head, row = target.read_text().splitlines()
     assert head.split(",") == list(COLUMNS)
     assert row.startswith("1,7,,0,next,kept,,0.9,")
-
-
-def frames_of(path: Path) -> list[tuple[int, int, str | None]]:
-    return [(one.received, one.lost, one.ended) for one in read_report(path).series]
-
-
-def test_two_crashes_in_a_row_forget_nothing(path: Path) -> None:
-    first = make(path)
-    first.open(0)
-    first.series_started(SeriesStarted(series="7", announced=100), 0)
-    for number in range(10):
-        first.frame(kept("7", number))
-    first.flush(1)
-    second = make(path)
-    assert second.open(2) is not None
-    second.flush(3)
-    third = make(path)
-    crash = third.open(4)
-    assert crash is not None
-    assert crash.open_series == ("7",)
-    for number in range(20, 30):
-        third.frame(kept("7", number))
-    assert third.lost == 10
-    third.series_ended("7")
-    third.close(5)
-    assert frames_of(path) == [(20, 80, "end")]
-
-
-def test_a_start_that_failed_leaves_open_series_open(path: Path) -> None:
-    first = make(path)
-    first.open(0)
-    first.frame(kept("7", 0))
-    first.flush(1)
-    failed = make(path)
-    assert failed.open(2) is not None
-    failed.event("start failed", "the port is taken", 2)
-    failed.abandon(3)
-    third = make(path)
-    assert third.open(4) is None
-    third.frame(kept("7", 3))
-    assert third.lost == 2
-    third.close(5)
-    assert frames_of(path) == [(2, 2, "service stopped")]
-
-
-def test_a_series_goes_on_after_a_stop_and_what_was_sent_meanwhile_is_lost(path: Path) -> None:
-    first = make(path)
-    first.open(0)
-    first.series_started(SeriesStarted(series="7", announced=20), 0)
-    first.frame(kept("7", 0))
-    first.close(1)
-    second = make(path)
-    assert second.open(2) is None
-    assert second.lost == 0
-    second.frame(kept("7", 10))
-    assert second.lost == 9
-    second.series_ended("7")
-    second.close(3)
-    assert frames_of(path) == [(2, 18, "end")]
-
-
-def test_a_stopped_series_that_begins_anew_is_not_charged_to_the_next_life(path: Path) -> None:
-    first = make(path)
-    first.open(0)
-    first.series_started(SeriesStarted(series="7", announced=20), 0)
-    first.frame(kept("7", 0))
-    first.close(1)
-    second = make(path)
-    second.open(2)
-    second.series_started(SeriesStarted(series="7", announced=1), 3)
-    second.frame(kept("7", 0))
-    second.series_ended("7")
-    assert (second.lost, second.duplicates) == (0, 0)
-    second.close(4)
-    assert frames_of(path) == [(1, 0, "service stopped"), (1, 0, "end")]
-
-
-def test_an_old_series_does_not_go_on(path: Path) -> None:
-    first = make(path)
-    first.open(0)
-    first.frame(kept("7", 0))
-    first.close(1)
-    second = make(path, shift_ns=2 * 24 * 3600 * 10**9)
-    second.open(2)
-    second.frame(kept("7", 50))
-    second.close(3)
-    assert [received for received, _, _ in frames_of(path)] == [1, 1]
 
 
 def test_a_start_that_is_repeated_is_one_series(path: Path) -> None:
@@ -490,26 +298,6 @@ def test_an_export_that_fails_leaves_the_target_as_it_was(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("most_runs", [0, 1000])
-def test_a_series_goes_on_with_its_gaps_however_many(
-    path: Path, monkeypatch: pytest.MonkeyPatch, most_runs: int
-) -> None:
-    monkeypatch.setattr("hitfinder.ledger.store.MOST_RUNS", most_runs)
-    first = make(path)
-    first.open(0)
-    first.series_started(SeriesStarted(series="7"), 0)
-    for number in (0, 2, 4, 2):
-        first.frame(kept("7", number))
-    first.flush(1)
-    second = make(path)
-    second.open(2)
-    for number in (3, 4, 6):
-        second.frame(kept("7", number))
-    second.close(3)
-    (series,) = read_report(path).series
-    assert (series.received, series.lost, series.duplicates, series.late) == (7, 2, 2, 1)
-
-
 def test_numbers_that_leap_are_a_new_series_where_no_start_exists(path: Path) -> None:
     ledger = make(path)
     ledger.open(0)
@@ -518,33 +306,3 @@ def test_numbers_that_leap_are_a_new_series_where_no_start_exists(path: Path) ->
     ledger.close(1)
     # The first of them could have been a damaged header.
     assert frames_of(path) == [(3, 0, "numbers began anew"), (2, 0, "service stopped")]
-
-
-@pytest.mark.parametrize("next_number", [1, 300, 500_000, 3_600_000])
-def test_a_stream_without_starts_begins_anew_after_a_stop(path: Path, next_number: int) -> None:
-    first = make(path)
-    first.open(0)
-    for number in range(250, 400):
-        first.frame(kept("array", number))
-    first.close(1)
-    second = make(path)
-    second.open(2)
-    for number in range(next_number, next_number + 5):
-        second.frame(kept("array", number))
-    assert (second.lost, second.duplicates) == (0, 0)
-    second.close(3)
-    assert [received for received, _, _ in frames_of(path)] == [150, 5]
-
-
-def test_late_frames_of_an_earlier_life_make_no_negative_loss(path: Path) -> None:
-    first = make(path)
-    first.open(0)
-    first.series_started(SeriesStarted(series="7"), 0)
-    for number in (0, 3):
-        first.frame(kept("7", number))
-    first.flush(1)
-    second = make(path)
-    second.open(2)
-    for number in (1, 2):
-        second.frame(kept("7", number))
-    assert second.lost == 0

@@ -113,6 +113,17 @@ def test_a_policy_that_would_keep_no_judged_hit_is_refused() -> None:
         PolicySettings(diffuse="veto", not_diffuse="veto")
 
 
+def test_a_second_model_that_went_on_on_another_device_is_measured_anew(bench: Bench) -> None:
+    bench.feed(hit(0, 80))
+    bench.run()
+    before = len(bench.diffuse_model.warmed)
+    bench.diffuse_model.moves += 1
+    bench.feed(hit(1, 80), hit(2, 20))
+    bench.run()
+    assert len(bench.diffuse_model.warmed) == 2 * before
+    assert findings(bench) == [Diffuse.YES, Diffuse.YES, Diffuse.NO]
+
+
 def test_a_hit_waits_for_the_second_step_no_longer_than_it_may(bench: Bench) -> None:
     bench.feed(hit(0, 80), frame(1, MISS))
     bench.settle()

@@ -110,6 +110,24 @@ def test_a_broken_model_lets_frames_on_and_is_told_once(
     assert "the model scores again" in caplog.text
 
 
+def test_a_model_that_went_on_on_another_device_is_measured_anew(bench: Bench) -> None:
+    bench.feed(frame(0, MISS))
+    bench.run()
+    before = len(bench.model.warmed)
+    bench.feed(frame(1, MISS))
+    bench.judge.step()
+    assert not bench.judge.idle  # a frame waits in the batch that warming replaces
+    bench.model.moves += 1
+    bench.feed(frame(2, HIT))
+    bench.run()
+    after = len(bench.model.warmed)
+    assert after > before
+    bench.feed(frame(3, HIT))
+    bench.run()
+    assert len(bench.model.warmed) == after
+    assert outcomes(bench) == [*[Outcome.VETOED] * 2, *[Outcome.KEPT] * 2]
+
+
 def test_a_score_that_is_no_number_goes_on_unjudged(bench: Bench) -> None:
     pixels = np.ones((4, 4), np.float32)
     pixels[0, 0] = np.nan

@@ -77,10 +77,10 @@ device = "cpu"
         self._verdicts: list[Verdicts] = []
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, wait: bool = True) -> None:
+    def start(self, *options: str, wait: bool = True) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hitfinder", "serve", str(self.config)],
+                [sys.executable, "-m", "hitfinder", "serve", str(self.config), *options],
                 stdout=log,
                 stderr=log,
             )

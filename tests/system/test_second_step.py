@@ -175,11 +175,13 @@ def test_a_stop_does_not_wait_for_a_model_that_warms(tmp_path: Path) -> None:
     second_model(tmp_path, repeats=100)
     settings = f"[detector]\nshape = [2000, 2000]\n{PATIENT_STEP}"
     with bench(tmp_path, more=settings) as made:
-        made.start(wait=False)
+        summary = tmp_path / "summary.json"
+        made.start("--summary-json", str(summary), wait=False)
         until(lambda: made.page("/readyz")[0] == 503, "it starts")
         ended = made.stop()
     assert ended.code == 0, ended.text
     assert "no frame was taken" in ended.text
+    assert json.loads(summary.read_text())["received"] == 0
     report = made.report()
     assert report.sessions[0].ended_unix_ns is not None
     assert [event.kind for event in report.events] == ["start stopped"]

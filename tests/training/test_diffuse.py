@@ -14,13 +14,14 @@ from onnx import ModelProto
 from hitfinder.commands import evaluate_diffuse
 from hitfinder.commands.train_diffuse import Options, _files, run
 from hitfinder.errors import ArtifactError, HitfinderError
-from hitfinder.inference.model_card import load_card
+from hitfinder.evaluation.curves import Epoch
+from hitfinder.inference.model_card import Precision, load_card
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.training import teaching, vgg16
-from hitfinder.training.artifact import Epoch, Restrained
+from hitfinder.training.artifact import Restrained
 from hitfinder.training.fixed import lessons_of, opened, pictures_of, textures_of
 from hitfinder.training.networks.diffuse import DiffuseNet, diffuse_graph
-from hitfinder.training.networks.vgg16 import from_state, load_vgg16, random_vgg16
+from hitfinder.training.networks.vgg16 import drawn, from_state, load_vgg16, random_vgg16
 from tests.training.rough import rough, write_rough
 
 PLAIN = Options(
@@ -184,7 +185,7 @@ def narrow() -> tuple[object, vgg16.Head, np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("precision", "near"), [("fp32", 1e-4), ("fp16", 0.02), ("int8", 0.15)])
 def test_the_graph_is_scikit_learns_pipeline(
     narrow: tuple[object, vgg16.Head, np.ndarray, np.ndarray, np.ndarray],
-    precision: vgg16.Precision,
+    precision: Precision,
     near: float,
 ) -> None:
     net, head, images, pictures, wanted = narrow
@@ -238,7 +239,7 @@ def test_what_normalised_the_maps_is_folded_into_the_weights() -> None:
         for parameter in pupil.norms.parameters():
             parameter.uniform_(0.5, 1.5)
         _, wanted = pupil(pictures)
-        numbers = teaching._folded(pupil)(pictures)
+        numbers = teaching._folded(pupil)(drawn(pictures))
         said = pupil.verdict(numbers[:, -pupil.net.width :])[:, 0]
     assert float(wanted.std()) > 1e-3
     np.testing.assert_allclose(said.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-4)

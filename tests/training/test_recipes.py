@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from hitfinder.errors import ArtifactError, DataFileError
+from hitfinder.evaluation.curves import CURVES, Epoch
 from hitfinder.inference.model_card import GRAPH, ModelCard, find_artifact, load_card, sha256
 from hitfinder.inference.onnx_model import OnnxModel
-from hitfinder.training import artifact, hit
-from hitfinder.training.artifact import Epoch, Promise, check_promise, hashed, scores_of
+from hitfinder.training import hit
+from hitfinder.training.artifact import Promise, check_promise, hashed, scores_of
 from hitfinder.training.hit import features_of, load_weights, train_hit
 from hitfinder.training.li2018 import train_li2018
 from hitfinder.training.networks.hit import CELL, HitNet
@@ -77,7 +78,7 @@ def test_the_card_is_complete(folder: Path) -> None:
 
 
 def test_the_curves_are_written(folder: Path) -> None:
-    with (folder / artifact.CURVES).open(newline="") as file:
+    with (folder / CURVES).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["loss"]) > 0 for row in rows)

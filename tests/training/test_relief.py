@@ -4,14 +4,15 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
+from hitfinder.inference.sessions import cpu_session
 from hitfinder.training.fixed import pictures_of, textures_of
 from hitfinder.training.networks.colours import COLOURS
-from hitfinder.training.networks.relief import CHANNELS, relief_graph
+from hitfinder.training.networks.relief import BINS, CHANNELS, Radii, relief_graph
 from hitfinder.training.networks.texture import CELLS, TEXTURES
+from hitfinder.training.onnx_graph import Graph
 from tests.training.rough import rough
 
 FLAT, LEFT, BROAD, THERE = range(CHANNELS)
@@ -21,7 +22,7 @@ COARSEST_FLAT = 15
 
 @lru_cache
 def session() -> Any:
-    return ort.InferenceSession(relief_graph(224), providers=["CPUExecutionProvider"])
+    return cpu_session(relief_graph(224))
 
 
 def relief(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -66,6 +67,30 @@ def test_what_was_not_measured_is_nothing() -> None:
     assert maps[THERE, :, :84].mean() > 0.95
     image[:, 200:260] = 0  # measured, and dark
     assert abs(relief(image)[LEFT, :, 90:112]).mean() > 2
+
+
+def test_missing_pixels_cost_what_lies_beside_them_only() -> None:
+    image = rough(5, shape=(448, 448), spots=0)
+    whole = relief(image)[THERE]
+    image[224:232, 100] = np.nan
+    changed = relief(image)[THERE] != whole
+    assert changed.any()
+    # 224 places of 2 pixels, pools of two places.
+    changed[112:116, 48:52] = False
+    assert not changed.any()
+
+
+def test_the_radial_mean_is_linear_between_bins() -> None:
+    g = Graph()
+    places = np.random.default_rng(8).uniform(0, BINS - 1, 500).astype(np.float32)
+    places[:4] = 0, BINS - 1, 8, 15.5
+    radii = Radii(g, "image")
+    g.op("Identity", radii.read(radii.sums(g.constant(np.ones((1, 500), np.float32)))), name="back")
+    model = g.model("radii", {"image": ("N", "places")}, {"back": ("N", "places")}, "Radii.")
+    session = cpu_session(model.SerializeToString())
+    hats = np.maximum(0, 1 - abs(places[:, np.newaxis] - np.arange(BINS)))
+    found = session.run(None, {"image": places[np.newaxis]})[0]
+    np.testing.assert_allclose(found[0], hats @ hats.sum(0), rtol=1e-4)
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, 7.0])

@@ -71,6 +71,33 @@ def test_any_band_is_the_frame_s_own_rows(make: Any, dtype: str, encoding: str) 
                 assert band.tobytes() == frame[start:stop].tobytes()
 
 
+@pytest.mark.parametrize("encoding", CODECS)
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<u4"])
+def test_bands_one_after_another_are_the_frame_s_rows(dtype: str, encoding: str) -> None:
+    frame = noise(dtype, (131, 257))
+    payload = encode(frame, encoding)
+    for cuts in ((0, 131), (0, 40, 40, 77, 131), (5, 6, 130)):
+        bands = list(payload.bands(cuts))
+        assert [len(band) for band in bands] == np.diff(cuts).tolist()
+        assert np.array_equal(np.concatenate(bands), frame[cuts[0] : cuts[-1]])
+    for cuts in ((-1, 5), (0, 132)):
+        with pytest.raises(PayloadError, match="outside"):
+            list(payload.bands(cuts))
+
+
+@pytest.mark.parametrize("encoding", BLOCKED)
+def test_bands_come_one_by_one_until_the_damage(encoding: str) -> None:
+    frame = pixels("<u2", (400, 512))
+    data = bytearray(encode(frame, encoding).data)
+    data[-400:] = bytes(400)
+    damaged = encoded_payload(bytes(data), dtype=frame.dtype, shape=frame.shape, encoding=encoding)
+    bands = damaged.bands((0, 100, 200, 400))
+    assert np.array_equal(next(bands), frame[:100])
+    assert np.array_equal(next(bands), frame[100:200])
+    with pytest.raises(PayloadError):
+        next(bands)
+
+
 @pytest.mark.parametrize("encoding", BLOCKED)
 def test_a_band_survives_damage_outside_its_blocks(encoding: str) -> None:
     frame = pixels("<u2", (400, 512))

@@ -267,59 +267,63 @@ def hit_graph(net: HitNet, description: str) -> ModelProto:
         weight, bias = (g.named(f"{layer}.{part}", weights) for part in ("weight", "bias"))
         return g.op(kind, maps, weight, bias, **attributes)
 
-    # Cells: from (N, 1, H, W) to (N, 1, h, w).
+    # Cells' brightest means: from (N, 1, H, W) to (N, 1, h, w). Where one of nine pixels is not
+    # measured, neither is their mean; so NaN is looked for among the means, a quarter as many.
     image = g.op("Unsqueeze", "image", g.ints(1))
-    pixels = g.op("Where", g.op("IsNaN", image), NOTHING, image)
-    # Down, then across: half the cost of both at once.
-    brightest = pixels
-    for size in ((CELL, 1), (1, CELL)):
-        brightest = g.op("MaxPool", brightest, kernel_shape=size, strides=size, ceil_mode=1)
-    boxes = g.constant(_boxes().numpy())
-    means = _brightest(g, g.op("Conv", pixels, boxes, strides=(CELL, CELL)), len(_CORNERS))
-    cells = g.op("Shape", brightest, start=2)
-    whole = g.op(
-        "Mul", g.op("Div", g.op("Add", cells, g.ints(BLOCK - 1)), g.ints(BLOCK)), g.ints(BLOCK)
-    )
-    means, brightest = (
-        g.op("Pad", each, g.op("Concat", g.ints(0, 0), more, axis=0), NOTHING, g.ints(2, 3))
-        for each in (means, brightest)
-        for more in (g.op("Sub", whole, g.op("Shape", each, start=2)),)
-    )
+    size = (3, 3)
+    nines = g.op("AveragePool", image, kernel_shape=size, strides=(2, 2), count_include_pad=1)
+    measured = g.op("Less", nines, -MEASURED)  # neither NaN nor infinity is
+    means = _brightest(g, g.op("Where", measured, nines, NOTHING), 3)
 
-    # What each is compared with.
-    edge = g.ints(0, 0, AWAY, AWAY, 0, 0, AWAY, AWAY)
+    # What each is compared with; the last row and column of means are missing. The highest of all
+    # channels is taken as a pool over the depth of a volume, at a third of what reducing costs.
+    edge = g.ints(0, 0, AWAY, AWAY, 0, 0, AWAY + 1, AWAY + 1)
     padded = g.op("Pad", means, edge, NOTHING)
+    means = g.shift(padded, AWAY, 0, 0)
     size = (2 * AWAY + 1, 2 * AWAY + 1)
     near = g.op("MaxPool", padded, kernel_shape=size, pads=(AWAY, AWAY, AWAY, AWAY))
     padded = g.op("Where", g.op("Greater", padded, MEASURED), padded, near)
-    pairs = g.op("Conv", padded, g.constant(_pairs().numpy()))
-    highest = _brightest(g, pairs, len(DIRECTIONS))
+    pairs = g.op("Unsqueeze", g.op("Conv", padded, g.constant(_pairs().numpy())), g.ints(1))
+    highest = g.op("MaxPool", pairs, kernel_shape=(len(DIRECTIONS), 1, 1))
+    highest = g.op("Squeeze", highest, g.ints(1))
+
+    # Brightest pixels. All that matters of them is how far they are above what they are compared
+    # with, so what is not measured may be anything below all of that: here, 0 above the lowest.
+    lowest = g.op("ReduceMin", g.op("ThresholdedRelu", highest, alpha=MEASURED), g.ints(2, 3))
+    lowest = g.op("Floor", g.op("Min", lowest, 0.0))  # whole, so that whole numbers stay exact
+    above = g.op("ThresholdedRelu", g.op("Sub", image, lowest), alpha=0.0)
+    brightest = g.op("Add", _brightest(g, above, CELL, ceil_mode=1), lowest)
+
+    # How far both stand out, and where that is known; with nothing known up to whole blocks.
     known = g.op("Greater", g.op("Min", means, highest), MEASURED)
-    there = g.number(known)
+    left = g.op("Sub", g.op("Concat", means, brightest, axis=1), highest)
+    left = g.op("Where", known, left, 0.0)
+    rounding = g.op("Mul", g.op("Abs", highest), ROUNDING)
+    maps = g.op("Concat", left, g.number(known), rounding, axis=1)
+    missing = g.op("Mul", g.op("Shape", maps), g.ints(0, 0, BLOCK - 1, BLOCK - 1))
+    missing = g.op("Mod", missing, g.ints(BLOCK))
+    maps = g.op("Pad", maps, missing, 0.0, g.ints(2, 3))
+    parts = ("left", "there", "rounding")
+    left, there, rounding = g.ops("Split", maps, g.ints(2, 1, 1), names=parts, axis=1)
 
     # In units of what surroundings leave.
     ones = g.constant(np.ones((1, 1, BLOCK, BLOCK), np.float32))
-    nearby, between = g.constant(_nearby().numpy()), g.constant(_between_blocks().numpy())
+    nearby = g.constant(_nearby().numpy())
     size = (BLOCK, BLOCK)
-    edge = g.ints(0, 0, 1, 1, 0, 0, 1, 1)
-    beyond = (BLOCK // 2 + BLOCK,) * 4
+    larger = g.constant(np.array([1, 1, BLOCK, BLOCK], np.float32))
 
     def sums(maps: str) -> str:
         return g.op("Conv", g.op("Conv", maps, ones, strides=size), nearby, pads=(1, 1, 1, 1))
 
     def between_centres(blocks: str) -> str:
-        edged = g.op("Pad", blocks, edge, mode="edge")
-        return g.op("ConvTranspose", edged, between, strides=size, pads=beyond)
+        # Linear between centres, constant outside, as `Contrast` does by a transposed convolution.
+        return g.op("Resize", blocks, "", larger, mode="linear")
 
-    left = g.op("Sub", g.op("Concat", means, brightest, axis=1), highest)
-    left = g.op("Where", known, left, 0.0)
     size_left = g.op("Abs", g.op("Slice", left, g.ints(0), g.ints(1), g.ints(1)))
     samples = g.op("Max", sums(there), 1e-3)
-    unit = between_centres(g.op("Div", sums(size_left), samples))
-    cut = g.op("Min", size_left, g.op("Mul", unit, CUT))
-    blocks = g.op("Div", sums(cut), samples)
+    unit = between_centres(g.op("Mul", g.op("Div", sums(size_left), samples), CUT))
+    blocks = g.op("Div", sums(g.op("Min", size_left, unit)), samples)
     least = g.op("Add", g.op("Mul", g.op("ReduceMean", blocks, g.ints(2, 3)), FLOOR), 1e-25)
-    rounding = g.op("Mul", g.op("Abs", highest), ROUNDING)
     unit = g.op("Max", between_centres(blocks), g.op("Add", rounding, least))
     clear = g.op("Clip", g.op("Div", left, unit), 0.0, CLEAREST)
     logarithms = g.op("Log", g.op("Add", clear, 1.0))
@@ -366,12 +370,12 @@ def hit_graph(net: HitNet, description: str) -> ModelProto:
         {"image": ("N", "H", "W")},
         {"score": ("N",), "count": ("N",), "spots": ("N", "rows", "cols")},
         description,
+        opset=18,  # the last whose AveragePool ONNX Runtime computes with vector instructions
     )
 
 
-def _brightest(g: Graph, maps: str, channels: int) -> str:
-    """(N, channels, h, w) to (N, 1, h, w), the highest of all channels: split up, which costs the
-    runtime less than a reduction.
-    """
-    names = [f"{maps}_{channel}" for channel in range(channels)]
-    return g.op("Max", *g.ops("Split", maps, names=names, axis=1, num_outputs=channels))
+def _brightest(g: Graph, maps: str, side: int, **attributes: Any) -> str:
+    """The highest of `side` x `side` values: down, then across, which halves the cost."""
+    for size in ((side, 1), (1, side)):
+        maps = g.op("MaxPool", maps, kernel_shape=size, strides=size, **attributes)
+    return maps

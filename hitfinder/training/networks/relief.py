@@ -1,7 +1,7 @@
 """What is left of a frame without its spots and its round background: the first half of every
 diffuse model, as a graph of fixed arithmetic in which nothing is learned.
 
-    image (N, H, W) → pools of 4 x 4 pixels → spots left out → side x side → less the radial mean
+    image (N, H, W) → heights (N, 1, side, side), spots left out (`pools`) → less the radial mean
     → in units of the noise, and of the background
 
 The beam's centre, about which the background is round, is not told: it is where the lines along
@@ -10,39 +10,17 @@ the background's slopes meet, in the sense of least squares, with slopes that po
 as for one module of many, and where there are no slopes to speak of it is the image's middle.
 
 Gain, offset and unit cancel: heights are given in units of the noise around, and of the spread of
-the background over the frame. The whole frame goes into the square, its sides in proportion, and
-the rest of the square counts as not measured; so does a pool that lacks a pixel.
-Frames of any size do; up to POOL - 1 pixels on the right and below are not looked at.
+the background over the frame.
 
 It is a graph for itself as well (`relief_graph`), which training runs: one arithmetic, in no second
 language. What this file does not know: what a relief means, resolution, polarisation.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from hitfinder.training.networks.pools import CUT, around, heights_of
 from hitfinder.training.onnx_graph import Graph
-
-POOL = 4
-"""Pixels along a pool's side: a spot fills one or two, and maps shrink 16 times."""
-
-BLOCK = 5
-"""Pools along the side of a block, whose means, linear in between, are a pool's surroundings."""
-
-NOTHING = 1e18
-"""Its negative stands for no measurement: lower than any pixel, even when averaged with others."""
-
-MEASURED = 1e15
-"""Below it, every pixel of a pool was measured."""
-
-FIRST_CUT = 6.0
-"""Mean deviations of the least of 2 x 2 pools, above their mean, at which pools are cut down before
-their own deviation is measured. Least values are hardly raised by spots, however bright."""
-
-CUT = 3.5
-"""Mean deviations above its surroundings at which a pool is left out then: some three sigma."""
 
 SLOPES = 56
 """Side of the map whose slopes tell the centre."""
@@ -58,6 +36,9 @@ TO_MIDDLE = 3e-3
 
 BINS = 64
 """Radii at which the mean is taken; linear in between."""
+
+FINE = 8
+"""Bins in a coarse one."""
 
 NOISE_SHARE = 16
 """Of the square's side: a block over which noise is measured."""
@@ -87,24 +68,7 @@ def relief(g: Graph, side: int) -> str:
     noise and drawn together beyond HIGHEST; the latter in units of the background's spread; and 1
     where measured. All are 0 where not.
     """
-    pools, whole = _pools(g)
-    values, counts = _without_spots(g, pools, whole)
-    rows, cols = _sizes(g)
-    longest = g.op("Max", rows, cols)
-    down, across = (
-        _averaging(g, values, rows, longest, side, 2),
-        _averaging(g, values, cols, longest, side, 3),
-    )
-
-    def resized(maps: str) -> str:
-        return g.op("MatMul", g.op("MatMul", down, maps), across)
-
-    weight = resized(counts)  # (N, 1, side, side)
-    full = g.op("ReduceMax", weight, g.ints(1, 2, 3))
-    known = g.op("Greater", weight, g.op("Mul", full, 0.3))
-    there = g.number(known)
-    mean = g.op("Div", resized(values), g.op("Max", weight, 1e-6))
-    heights = g.op("Where", known, mean, 0.0)
+    heights, there = heights_of(g, side)
     centre = _centre(g, heights, there, side)
     background, spread = _round(g, heights, there, centre, side)
     left = g.op("Mul", g.op("Sub", heights, background), there)
@@ -132,101 +96,6 @@ def relief_graph(side: int) -> bytes:
     return content
 
 
-def _pools(g: Graph) -> tuple[str, str]:
-    """Means of pools, and 1 where all of a pool was measured; (N, 1, h, w), both 0 where not, and
-    padded so below and on the right to whole blocks.
-    """
-    image = g.op("Unsqueeze", "image", g.ints(1))
-    # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
-    mean = g.op(
-        "Conv",
-        image,
-        g.constant(np.full((1, 1, POOL, POOL), 1 / POOL**2, np.float32)),
-        strides=(POOL, POOL),
-    )
-    nothing = g.op("IsNaN", mean)
-    size = g.op("Shape", mean, start=2)
-    blocks = g.op("Div", g.op("Add", size, g.ints(BLOCK - 1)), g.ints(BLOCK))
-    more = g.op("Sub", g.op("Mul", blocks, g.ints(BLOCK)), size)
-    pads = g.op("Concat", g.ints(0, 0), more, axis=0)
-    return (
-        g.op("Pad", g.op("Where", nothing, 0.0, mean), pads, 0.0, g.ints(2, 3)),
-        g.op("Pad", g.number(g.op("Not", nothing)), pads, 0.0, g.ints(2, 3)),
-    )
-
-
-def _without_spots(g: Graph, mean: str, there: str) -> tuple[str, str]:
-    """Pools' means, and 1 where a pool still counts: those that stand out of their surroundings,
-    and the eight around each, do not. Both are 0 where nothing counts.
-    """
-    least = g.op(
-        "MaxPool",
-        g.op("Where", g.op("Greater", there, 0.0), g.op("Neg", mean), -NOTHING),
-        kernel_shape=(2, 2),
-        strides=(1, 1),
-        pads=(0, 0, 1, 1),
-    )
-    known = g.op("Greater", least, -MEASURED)
-    least = g.op("Where", known, g.op("Neg", least), 0.0)
-    level, deviation = _surroundings(g, least, g.number(known), BLOCK)
-    values = g.op("Min", mean, g.op("Add", level, g.op("Mul", deviation, FIRST_CUT)))
-    level, deviation = _surroundings(g, values, there, BLOCK)
-    out = g.number(g.op("Greater", mean, g.op("Add", level, g.op("Mul", deviation, CUT))))
-    around = g.op("MaxPool", out, kernel_shape=(3, 3), pads=(1, 1, 1, 1))
-    counts = g.op("Mul", there, g.op("Sub", 1.0, around))
-    return g.op("Mul", mean, counts), counts
-
-
-def _surroundings(g: Graph, maps: str, there: str, block: int) -> tuple[str, str]:
-    """Mean and mean deviation around each place, of what is there."""
-    number = g.op("Max", _around(g, there, block), 1e-3)
-    level = g.op("Div", _around(g, g.op("Mul", maps, there), block), number)
-    away = g.op("Mul", g.op("Abs", g.op("Sub", maps, level)), there)
-    return level, g.op("Div", _around(g, away, block), number)
-
-
-def _around(g: Graph, maps: str, block: int) -> str:
-    """Sums over blocks, linear in between; (N, 1, h, w), h and w whole numbers of blocks."""
-    half = block // 2
-    slope = 1 - np.abs(np.arange(2 * block - 1) - (block - 1)) / block
-    between = (slope[:, None] * slope)[None, None].astype(np.float32)
-    ones = g.constant(np.ones((1, 1, block, block), np.float32))
-    sums = g.op("Conv", maps, ones, strides=(block, block))
-    return g.op(
-        "ConvTranspose",
-        sums,
-        g.constant(between),
-        strides=(block, block),
-        pads=(half, half, half, half),
-    )
-
-
-def _sizes(g: Graph) -> tuple[str, str]:
-    """Pools along the image's rows' and columns' sides, as numbers; without padding."""
-    found = []
-    for axis in (1, 2):
-        size = g.op("Shape", "image", start=axis, end=axis + 1)  # (1,)
-        found.append(g.number(g.op("Div", size, g.ints(POOL))))
-    return found[0], found[1]
-
-
-def _averaging(g: Graph, maps: str, size: str, longest: str, side: int, axis: int) -> str:
-    """Weights of pools in the places of the square along one axis, (side, h) for rows and (w, side)
-    for columns: hats, as wide as a place or, where places are smaller than pools, as a pool.
-    """
-    step = g.op("Div", longest, float(side))  # pools from place to place
-    places = (np.arange(side, dtype=np.float32) + 0.5 - side / 2).reshape(-1, 1)
-    middle = g.op("Sub", g.op("Mul", size, 0.5), 0.5)
-    at = g.op("Add", g.op("Mul", g.constant(places), step), middle)  # (side, 1)
-    stop = g.op("Squeeze", g.op("Shape", maps, start=axis, end=axis + 1))
-    pools = g.number(
-        g.op("Range", g.constant(np.array(0, np.int64)), stop, g.constant(np.array(1, np.int64)))
-    )
-    away = g.op("Abs", g.op("Sub", pools, at))
-    hats = g.op("Relu", g.op("Sub", 1.0, g.op("Div", away, g.op("Max", step, 1.0))))
-    return hats if axis == 2 else g.op("Transpose", hats, perm=(1, 0))
-
-
 def _grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Maps (1, 1, side, side) of x and y, from the middle, the square's half side being 1."""
     at = (2 * np.arange(side, dtype=np.float32) + 1 - side) / np.float32(side)
@@ -240,10 +109,7 @@ def _centre(g: Graph, heights: str, there: str, side: int) -> tuple[str, str]:
     A slope (gx, gy) at (x, y) points along the line to the centre (cx, cy), rising or falling,
     where gx (y - cy) - gy (x - cx) = 0; the weighted squares of that are made least.
     """
-    fold = side // SLOPES
-    pool: dict[str, Any] = {"kernel_shape": (fold, fold), "strides": (fold, fold)}
-    weight = g.op("AveragePool", there, **pool) if fold > 1 else there
-    mean = g.op("AveragePool", heights, **pool) if fold > 1 else heights
+    weight, mean = _folded(g, there, side), _folded(g, heights, side)
     smooth = g.constant(_bell(4, 1.5))
     known = g.op("Conv", weight, smooth, pads=(4, 4, 4, 4))
     level = g.op("Div", g.op("Conv", mean, smooth, pads=(4, 4, 4, 4)), g.op("Max", known, 1e-3))
@@ -299,6 +165,12 @@ def _centre(g: Graph, heights: str, there: str, side: int) -> tuple[str, str]:
     return cx, cy
 
 
+def _folded(g: Graph, maps: str, side: int) -> str:
+    """Means over so many places that SLOPES a side are left."""
+    fold = side // SLOPES
+    return g.op("AveragePool", maps, kernel_shape=(fold, fold), strides=(fold, fold))
+
+
 def _bell(reach: int, sigma: float) -> NDArray[np.float32]:
     """(1, 1, 2 reach + 1, 2 reach + 1) Gaussian weights of sum 1."""
     bell = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
@@ -332,32 +204,69 @@ def _round(
     outer = g.op("ReduceMax", g.op("Mul", radius, there), g.ints(1, 2, 3))
     step = g.op("Max", g.op("Div", g.op("Sub", outer, inner), float(BINS - 1)), 1e-6)
     at = g.op("Clip", g.op("Div", g.op("Sub", radius, inner), step), 0.0, float(BINS - 1))
-    flat = g.ints(0, 1, side * side)
-    at = g.op("Reshape", at, g.ints(0, side * side, 1))
-    bins = g.constant(np.arange(BINS, dtype=np.float32))
-    hats = g.op("Relu", g.op("Sub", 1.0, g.op("Abs", g.op("Sub", at, bins))))  # (N, places, BINS)
-    weight = g.op("Reshape", there, flat)
-    number = g.op("Max", g.op("MatMul", weight, hats), 1e-6)  # (N, 1, BINS)
-    back = g.op("Transpose", hats, perm=(0, 2, 1))
+    radii = Radii(g, g.op("Reshape", at, g.ints(0, side * side)))
+    flat = g.ints(0, side * side)
+    weight, maps = g.op("Reshape", there, flat), g.op("Reshape", heights, flat)
+    number = g.op("Max", radii.sums(weight), 1e-6)
 
     def mean(maps: str) -> str:
-        """(N, 1, places) by radius, back in their places."""
-        profile = g.op("Div", g.op("MatMul", g.op("Mul", maps, weight), hats), number)
-        return g.op("MatMul", profile, back)
+        """(N, places) by radius, back in their places."""
+        return radii.read(g.op("Div", radii.sums(g.op("Mul", maps, weight)), number))
 
-    maps = g.op("Reshape", heights, flat)
     level = mean(maps)
     away = g.op("Sub", maps, level)
     reach = g.op("Mul", mean(g.op("Abs", away)), 2.0)
     away = g.op("Max", g.op("Min", away, reach), g.op("Neg", reach))
-    level = mean(g.op("Add", level, away))
-    places = g.op("Max", g.op("ReduceSum", weight, g.ints(2)), 1.0)
-    middle = g.op("Div", g.op("ReduceSum", g.op("Mul", level, weight), g.ints(2)), places)
-    off = g.op("Mul", g.op("Abs", g.op("Sub", level, middle)), weight)
-    spread = g.op("Div", g.op("ReduceSum", off, g.ints(2)), places)  # (N, 1, 1)
-    shape = g.ints(0, 1, side, side)
-    spread = g.op("Reshape", g.op("Add", spread, 1e-25), g.ints(0, 1, 1, 1))
-    return g.op("Reshape", level, shape), spread
+    level = g.op("Reshape", mean(g.op("Add", level, away)), g.ints(0, 1, side, side))
+    places = g.op("Max", _total(g, there), 1.0)
+    middle = g.op("Div", _total(g, g.op("Mul", level, there)), places)
+    off = g.op("Mul", g.op("Abs", g.op("Sub", level, middle)), there)
+    return level, g.op("Add", g.op("Div", _total(g, off), places), 1e-25)
+
+
+class Radii:
+    """Sums over places by bins of radius, and back; linear in between. `at` (N, places), in bins.
+
+    A bin is one of some coarse ones and one of eight in it: two thin products of matrices take a
+    quarter of the time of one with a row for each bin.
+    """
+
+    def __init__(self, g: Graph, at: str) -> None:
+        self._g = g
+        below = g.op("Floor", at)
+        self._part = g.op("Sub", at, below)
+        self._low = g.whole(below)
+        self._high = g.op("Min", g.op("Add", self._low, g.ints(1)), g.ints(BINS - 1))
+        coarse = g.op("Floor", g.op("Mul", at, 1 / FINE))
+        fine = g.op("Sub", at, g.op("Mul", coarse, float(FINE)))
+        self._coarse = self._hats(coarse, BINS // FINE)  # (N, BINS / FINE, places), one is 1
+        # A broadcast along short rows is slow: made lying, then turned.
+        self._fine = g.op("Transpose", self._hats(fine, FINE + 1), perm=(0, 2, 1))
+
+    def sums(self, maps: str) -> str:
+        """(N, places) → (N, BINS)."""
+        g = self._g
+        weighted = g.op("Mul", self._coarse, g.op("Unsqueeze", maps, g.ints(1)))
+        both = g.op("MatMul", weighted, self._fine)  # (N, BINS / FINE, FINE + 1)
+        own = g.op("Slice", both, g.ints(0), g.ints(FINE), g.ints(2))
+        over = g.op("Slice", both, g.ints(FINE), g.ints(FINE + 1), g.ints(2))
+        # What lies between two coarse bins counts for the next one's first as well.
+        over = g.op("Pad", over, g.ints(1, 0, -1, FINE - 1), 0.0, g.ints(1, 2))
+        return g.op("Reshape", g.op("Add", own, over), g.ints(0, BINS))
+
+    def read(self, profile: str) -> str:
+        """(N, BINS) → (N, places)."""
+        g = self._g
+        first = g.op("GatherElements", profile, self._low, axis=1)
+        second = g.op("GatherElements", profile, self._high, axis=1)
+        return g.op("Add", first, g.op("Mul", g.op("Sub", second, first), self._part))
+
+    def _hats(self, at: str, count: int) -> str:
+        """(N, places) → (N, count, places): 1 - the distance from each whole number, or 0."""
+        g = self._g
+        steps = g.constant(np.arange(count, dtype=np.float32)[:, np.newaxis])
+        away = g.op("Abs", g.op("Sub", g.op("Unsqueeze", at, g.ints(1)), steps))
+        return g.op("HardSigmoid", away, alpha=-1.0, beta=1.0)
 
 
 def _noise(g: Graph, left: str, heights: str, there: str, side: int) -> str:
@@ -380,5 +289,5 @@ def _mean_around(g: Graph, maps: str, there: str, side: int, share: int) -> str:
     more = -side % block
     pads = g.ints(0, 0, 0, 0, 0, 0, more, more)
     maps, there = (g.op("Pad", each, pads, 0.0) if more else each for each in (maps, there))
-    mean = g.op("Div", _around(g, maps, block), g.op("Max", _around(g, there, block), 1e-3))
+    mean = g.op("Div", around(g, maps, block), g.op("Max", around(g, there, block), 1e-3))
     return g.op("Slice", mean, g.ints(0, 0), g.ints(side, side), g.ints(2, 3)) if more else mean

@@ -14,7 +14,7 @@ shadows and polarisation, was in the way of telling frames of other detectors (d
 """
 
 from hitfinder.training.networks.relief import CHANNELS, relief
-from hitfinder.training.onnx_graph import Graph
+from hitfinder.training.onnx_graph import END, Graph
 
 SIDE = 112
 """Places along the relief's side; 224 costs another 8 ms a frame of 1750 x 1750 pixels."""
@@ -86,26 +86,37 @@ def _alike(g: Graph, maps: str, there: str, power: str, level: int) -> list[str]
     """Four channels: how alike neighbours along the axes and the diagonals are (1 wholly, 0 not at
     all), and how much that differs between the two of each.
     """
-    edge = g.ints(0, 0, 1, 1, 0, 0, 1, 1)
-    padded, known = (g.op("Pad", each, edge, 0.0) for each in (maps, there))
-    ratios = []
-    for row, col in NEIGHBOURS:
-        both = g.op("Mul", there, g.shift(known, 1, row, col))
-        product = g.op("Mul", maps, g.shift(padded, 1, row, col))
-        ratios.append(g.op("Div", _cells(g, product, both, level), g.op("Add", power, LEAST)))
-    pairs = (ratios[:2], ratios[2:])
-    means = [g.op("Mul", g.op("Add", *pair), 0.5) for pair in pairs]
-    return means + [g.op("Abs", g.op("Sub", *pair)) for pair in pairs]
+    both = g.op("Concat", maps, there, axis=1)
+    padded = g.op("Pad", both, g.ints(0, 0, 1, 1, 0, 0, 1, 1), 0.0)
+    pairs = [g.op("Mul", both, g.shift(padded, 1, row, col)) for row, col in NEIGHBOURS]
+    # Products and where there are any, in turns; all of them at once, because each node costs.
+    means = _averaged(g, g.op("Concat", *pairs, axis=1), SIDE // CELLS >> level)
+    products, known = (
+        g.op("Slice", means, g.ints(start), g.ints(END), g.ints(1), g.ints(2)) for start in (0, 1)
+    )
+    ratios = g.op("Div", _over(g, products, known), g.op("Add", power, LEAST))
+    first, second = (
+        g.op("Slice", ratios, g.ints(start), g.ints(END), g.ints(1), g.ints(2)) for start in (0, 1)
+    )
+    return [
+        g.op("Mul", g.op("Add", first, second), 0.5),
+        g.op("Abs", g.op("Sub", first, second)),
+    ]
 
 
 def _cells(g: Graph, maps: str, there: str, level: int) -> str:
     """Means (N, 1, CELLS, CELLS) of maps, 0 where not known, over what is known of each cell."""
     size = SIDE // CELLS >> level
-    share = _averaged(g, there, size) if size > 1 else there
-    mean = _averaged(g, maps, size) if size > 1 else maps
+    return _over(g, _averaged(g, maps, size), _averaged(g, there, size))
+
+
+def _over(g: Graph, means: str, share: str) -> str:
+    """Means, 0 where not known, as means over what is known; 0 where that is hardly anything."""
     enough = g.number(g.op("Greater", share, LEAST))
-    return g.op("Mul", g.op("Div", mean, g.op("Max", share, LEAST)), enough)
+    return g.op("Mul", g.op("Div", means, g.op("Max", share, LEAST)), enough)
 
 
 def _averaged(g: Graph, maps: str, size: int) -> str:
+    if size == 1:
+        return maps
     return g.op("AveragePool", maps, kernel_shape=(size, size), strides=(size, size))

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from hitfinder.errors import ArtifactError
-from hitfinder.training.networks.colours import COLOURS, magnified
+from hitfinder.training.networks.colours import COLOURS
 from hitfinder.training.networks.texture import SIDE as PLACES
 from hitfinder.training.onnx_graph import Graph
 
 SIDE = 224
 DOUBLED = SIDE // PLACES
+NUMBERS = 8192
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of the 3 x 3 convolutions; each stage ends with a maximum over 2 x 2."""
 
@@ -37,7 +38,7 @@ FILE_SHA256 = "397923af"
 
 
 class Vgg16(nn.Module):
-    """Pictures (N, COLOURS, 112, 112) → (N, 8192): fc6's 4096 numbers, then fc7's. With `narrow`
+    """Pictures (N, COLOURS, 224, 224) → (N, 8192): fc6's 4096 numbers, then fc7's. With `narrow`
     every layer has so many times fewer channels: the same shape, for less.
     """
 
@@ -60,7 +61,7 @@ class Vgg16(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """See the class."""
-        maps = self.features(drawn(pictures))  # (N, channels, 7, 7)
+        maps = self.features(pictures)  # (N, channels, 7, 7)
         sixth = F.relu(self.classifier["0"](maps.flatten(1)))
         seventh = F.relu(self.classifier["3"](sixth))
         return torch.cat([sixth, seventh], 1)
@@ -119,14 +120,14 @@ def from_state(stored: dict[str, Tensor]) -> Vgg16:
 
 
 def vgg16_numbers(g: Graph, pictures: str, net: Vgg16, *, half: bool = False) -> str:
-    """Add the network to a graph: `pictures` (N, COLOURS, 112, 112) → (N, 8192) float32. With
+    """Add the network to a graph: `pictures` (N, COLOURS, 224, 224) → (N, 8192) float32. With
     `half` its weights and all that it computes are float16.
     """
     kind = np.float16 if half else np.float32
     weights = {
         name: value.detach().numpy().astype(kind) for name, value in net.state_dict().items()
     }
-    maps = magnified(g, pictures, DOUBLED)
+    maps = pictures
     if half:
         maps = g.op("Cast", maps, to=TensorProto.FLOAT16)
 

@@ -1,0 +1,97 @@
+"""A model that goes on when its GPU does not: after failures in a row, the next of its spares.
+
+A GPU that dies in mid-run fails every batch from then on, and CUDA within this process with it;
+one whose memory is full for a moment fails some. Three failures in a row tell them apart well
+enough, within a blink at 120 Hz, and need no list of NVIDIA's error numbers. Batches that fail
+are their owner's to let go; none is scored twice.
+
+Used by one thread at a time. What this file does not know: what to make of a move (`moved` is
+told), and devices: spares are tried in order.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import HitfinderError
+from hitfinder.inference.onnx_model import ModelRunError, OnnxModel
+
+IN_A_ROW = 3
+"""Failures that end a model's use."""
+
+Spare = Callable[[], OnnxModel]
+"""Loads a model to go on with. Raises HitfinderError."""
+
+Moved = Callable[[OnnxModel, str], None]
+"""Hears of a move: the model from now on, and why."""
+
+
+class LastingModel:
+    """Scores with `model`, and with the first of `spares` that loads when that fails for good."""
+
+    def __init__(self, model: OnnxModel, spares: Sequence[Spare], moved: Moved) -> None:
+        self._model = model
+        self._spares = list(spares)
+        self._moved = moved
+        self._failures = 0
+        self._lost: list[OnnxModel] = []
+        """Kept for good: ONNX Runtime may abort where it frees what a dead GPU holds."""
+
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """Where it runs now."""
+        return self._model.device
+
+    @property
+    def moves(self) -> int:
+        """How often it went on with another: what was measured before holds no more."""
+        return len(self._lost)
+
+    def buffer(self, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+        """As OnnxModel's."""
+        return self._model.buffer(shape)
+
+    def score(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, H, W) float32 → (N,) float32. Raises ModelRunError, also for the batch that makes
+        it move.
+        """
+        try:
+            scores = self._model.score(batch)
+        except ModelRunError as error:
+            self._failures += 1
+            if self._failures >= IN_A_ROW:
+                self._move(str(error))
+            raise
+        self._failures = 0
+        return scores
+
+    def warm(self, shapes: Iterable[tuple[int, int, int]]) -> None:
+        """Run each (N, H, W) once; a model that cannot is replaced at once, as no frame waits.
+        Raises ModelRunError when no spare can, either.
+        """
+        wanted = list(shapes)
+        while True:
+            try:
+                self._model.warm(wanted)
+            except ModelRunError as error:
+                if not self._move(str(error)):
+                    raise
+            else:
+                return
+
+    def _move(self, why: str) -> bool:
+        """Go on with the next spare; False when none is left."""
+        while self._spares:
+            try:
+                model = self._spares.pop(0)()
+            except HitfinderError as error:
+                logging.getLogger("hitfinder.model").warning("cannot go on with a spare: %s", error)
+                continue
+            self._lost.append(self._model)
+            self._model, self._failures = model, 0
+            self._moved(model, why)
+            return True
+        return False

@@ -1,0 +1,152 @@
+"""A frame's heights in a square, without its spots: what every relief begins with.
+
+    image (N, H, W) → pools of 4 x 4 pixels → spots left out → side x side
+
+The whole frame goes into the square, its sides in proportion, and the rest of the square counts as
+not measured; so does a pool that lacks a pixel. Frames of any size do; up to POOL - 1 pixels on the
+right and below are not looked at. What this file does not know: backgrounds, and what is made of
+the heights.
+"""
+
+import math
+
+import numpy as np
+
+from hitfinder.training.onnx_graph import Graph
+
+POOL = 4
+"""Pixels along a pool's side: a spot fills one or two, and maps shrink 16 times."""
+
+BLOCK = 5
+"""Pools along the side of a block, whose means, linear in between, are a pool's surroundings."""
+
+NOTHING = 1e18
+"""Its negative stands for no measurement: lower than any pixel, even when averaged with others."""
+
+MEASURED = 1e15
+"""Below it, every pixel of a pool was measured."""
+
+FIRST_CUT = 6.0
+"""Mean deviations of the least of 2 x 2 pools, above their mean, at which pools are cut down before
+their own deviation is measured. Least values are hardly raised by spots, however bright."""
+
+CUT = 3.5
+"""Mean deviations above its surroundings at which a pool is left out then: some three sigma."""
+
+
+def heights_of(g: Graph, side: int) -> tuple[str, str]:
+    """Add the arithmetic to a graph with the input `image`; the names of the heights (N, 1, side,
+    side), 0 where not measured, and of 1 where they were.
+    """
+    depths, counts = _without_spots(g, *_pools(g))
+    rows, cols = _sizes(g)
+    longest = g.op("Max", rows, cols)
+    down, across = (
+        _averaging(g, depths, rows, longest, side, 2),
+        _averaging(g, depths, cols, longest, side, 3),
+    )
+
+    def resized(maps: str) -> str:
+        return g.op("MatMul", g.op("MatMul", down, maps), across)
+
+    weight = resized(counts)  # (N, 1, side, side)
+    full = g.op("ReduceMax", weight, g.ints(1, 2, 3))
+    known = g.op("Greater", weight, g.op("Mul", full, 0.3))
+    there = g.number(known)
+    mean = g.op("Div", resized(depths), g.op("Max", weight, 1e-6))
+    return g.op("Where", known, g.op("Neg", mean), 0.0), there
+
+
+def _pools(g: Graph) -> tuple[str, str]:
+    """Negated means of pools, -NOTHING where not all of a pool was measured, and 1 where all was;
+    (N, 1, h, w), padded below and on the right, as not measured, to whole blocks.
+    """
+    image = g.op("Unsqueeze", "image", g.ints(1))
+    # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
+    # Negated, because what is least is sought, and only greatest values can be pooled.
+    weights = g.constant(np.full((1, 1, POOL, POOL), -1 / POOL**2, np.float32))
+    mean = g.op("Conv", image, weights, strides=(POOL, POOL))
+    size = g.op("Shape", mean, start=2)
+    blocks = g.op("Div", g.op("Add", size, g.ints(BLOCK - 1)), g.ints(BLOCK))
+    more = g.op("Sub", g.op("Mul", blocks, g.ints(BLOCK)), size)
+    pads = g.op("Concat", g.ints(0, 0), more, axis=0)
+    mean = g.op("Pad", mean, pads, math.nan, g.ints(2, 3))
+    nothing = g.op("IsNaN", mean)
+    return g.op("Where", nothing, -NOTHING, mean), g.number(g.op("Not", nothing))
+
+
+def _without_spots(g: Graph, depth: str, there: str) -> tuple[str, str]:
+    """Negated means of pools, and 1 where a pool still counts: those that stand out of their
+    surroundings, and the eight around each, do not. Both are 0 where nothing counts.
+    """
+    least = g.op("MaxPool", depth, kernel_shape=(2, 2), strides=(1, 1), pads=(0, 0, 1, 1))
+    known = g.number(g.op("Greater", least, -MEASURED))
+    bound = _bound(g, g.op("Mul", least, known), known, FIRST_CUT)
+    depth = g.op("Mul", depth, there)
+    cut = g.op("Mul", g.op("Max", depth, bound), there)
+    out = g.number(g.op("Less", depth, _bound(g, cut, there, CUT)))
+    near = g.op("MaxPool", out, kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+    counts = g.number(g.op("Greater", there, near))
+    return g.op("Mul", depth, counts), counts
+
+
+def _bound(g: Graph, maps: str, there: str, cut: float) -> str:
+    """Around each place the mean of maps, 0 where nothing is, less `cut` mean deviations."""
+    share = g.op("Reciprocal", g.op("Max", _between(g, _sums(g, there, BLOCK), BLOCK), 1e-3))
+    sums = _sums(g, maps, BLOCK)
+    level = g.op("Mul", _between(g, sums, BLOCK), share)
+    away = g.op("Mul", g.op("Abs", g.op("Sub", maps, level)), there)
+    # What is linear in between is added where it is small.
+    bound = g.op("Sub", sums, g.op("Mul", _sums(g, away, BLOCK), cut))
+    return g.op("Mul", _between(g, bound, BLOCK), share)
+
+
+def around(g: Graph, maps: str, block: int) -> str:
+    """Sums over blocks of an odd side, linear in between; (N, 1, h, w), whole numbers of blocks."""
+    return _between(g, _sums(g, maps, block), block)
+
+
+def _sums(g: Graph, maps: str, block: int) -> str:
+    ones = g.constant(np.ones((1, 1, block, block), np.float32))
+    return g.op("Conv", maps, ones, strides=(block, block))
+
+
+def _between(g: Graph, sums: str, block: int) -> str:
+    """From one number a block (an odd side) to one a place, linear in between.
+
+    Along columns, then along rows: half the time of both at once.
+    """
+    half = block // 2
+    slope = (1 - np.abs(np.arange(2 * block - 1) - (block - 1)) / block).astype(np.float32)
+    for way in ((0, 1), (1, 0)):
+        across = slope.reshape(1, 1, *(-1 if axis else 1 for axis in way))
+        strides = tuple(block if axis else 1 for axis in way)
+        pads = tuple(half if axis else 0 for axis in way) * 2
+        sums = g.op("ConvTranspose", sums, g.constant(across), strides=strides, pads=pads)
+    return sums
+
+
+def _sizes(g: Graph) -> tuple[str, str]:
+    """Pools along the image's rows' and columns' sides, as numbers; without padding."""
+    found = []
+    for axis in (1, 2):
+        size = g.op("Shape", "image", start=axis, end=axis + 1)  # (1,)
+        found.append(g.number(g.op("Div", size, g.ints(POOL))))
+    return found[0], found[1]
+
+
+def _averaging(g: Graph, maps: str, size: str, longest: str, side: int, axis: int) -> str:
+    """Weights of pools in the places of the square along one axis, (side, h) for rows and (w, side)
+    for columns: hats, as wide as a place or, where places are smaller than pools, as a pool.
+    """
+    step = g.op("Div", longest, float(side))  # pools from place to place
+    places = (np.arange(side, dtype=np.float32) + 0.5 - side / 2).reshape(-1, 1)
+    middle = g.op("Sub", g.op("Mul", size, 0.5), 0.5)
+    at = g.op("Add", g.op("Mul", g.constant(places), step), middle)  # (side, 1)
+    stop = g.op("Squeeze", g.op("Shape", maps, start=axis, end=axis + 1))
+    pools = g.number(
+        g.op("Range", g.constant(np.array(0, np.int64)), stop, g.constant(np.array(1, np.int64)))
+    )
+    away = g.op("Abs", g.op("Sub", pools, at))
+    hats = g.op("Relu", g.op("Sub", 1.0, g.op("Div", away, g.op("Max", step, 1.0))))
+    return hats if axis == 2 else g.op("Transpose", hats, perm=(1, 0))
