@@ -265,7 +265,7 @@ def _seen(
     scores.
     """
     frames: dict[str, dict[str, NDArray[np.float32]]] = {}
-    is_diffuse = np.array(found.is_diffuse)
+    names, is_diffuse = run_names(series), np.array(found.is_diffuse)
     for name, some in (("diffuse", is_diffuse), ("other", ~is_diffuse)):
         of = np.flatnonzero(some)
         chosen = int(of[np.argsort(method.scores[of])[len(of) // 2]])
@@ -283,7 +283,7 @@ def _seen(
         if found.prepared:
             pictures["Euclidean, correlation"] = found.prepared[chosen].grid[0]
             pictures["common line"] = found.prepared[chosen].polar[0]
-        frames[f"{name}, #{place}"] = pictures
+        frames[f"{name}: {names[number]} #{place}"] = pictures
     return frames
 
 

@@ -110,6 +110,20 @@ def test_evaluate_sets_every_method_in_a_row(
     assert (out / "report.json").read_text().count('"method"') == 15
 
 
+def test_what_was_learned_from_is_not_judged(
+    compact: Path, files: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(HitfinderError, match=r"run1\.h5: is judged as well"):
+        evaluate_diffuse.run(
+            files[1:3],
+            models=[str(compact)],
+            out=tmp_path,
+            labels=None,
+            learn=files[:2],
+            threshold=None,
+        )
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
