@@ -28,8 +28,8 @@ def one_round(bench: Bench, series: str) -> float:
         bench.ingest.step(0)
     while len(bench.backlog):
         bench.judge.step()
-    bench.clock.pass_ms(WAIT_MS)
     while not bench.judge.idle:
+        bench.clock.pass_ms(WAIT_MS)
         bench.judge.step()
     bench.publish_all()
     seconds = (time.process_time() - started) / FRAMES

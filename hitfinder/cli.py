@@ -58,11 +58,14 @@ def serve(
     summary_json: Annotated[
         Path | None, typer.Option(help="Write the final totals to this file, too.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Threads that judge; [batch] workers if not.")
+    ] = None,
 ) -> None:
     """Judge a detector's stream until SIGTERM or Ctrl-C, then drain and print a summary."""
     from hitfinder.commands.serve import run
 
-    raise typer.Exit(run(config, summary_json))
+    raise typer.Exit(run(config, summary_json, workers))
 
 
 @app.command(epilog="Example: hitfinder replay run12.h5 --bind tcp://*:31001 --rate 120")

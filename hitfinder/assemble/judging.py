@@ -64,7 +64,8 @@ def build_judging(
     line = Line(config.pressure.max_in_flight_bytes)
     deadline_ns = int(config.pressure.deadline_ms * NS_PER_MS)
     # The other half is for the batch in hand, and for what the estimate does not foresee.
-    backlog = Backlog(config.pressure.max_judge_queue_bytes, deadline_ns // 2)
+    workers = config.batch.workers
+    backlog = Backlog(config.pressure.max_judge_queue_bytes, deadline_ns // 2, workers)
     metrics.watch_line(line.counts)
     metrics.threshold.set(threshold)
     metrics.deadline_seconds.set(config.pressure.deadline_ms / 1000)
@@ -98,6 +99,7 @@ def build_judging(
         reports=reports,
         hot_pixels=hot_pixels,
         diffuse=None if second is None else second.stage,
+        workers=workers,
     )
     return Judging(
         model=model,

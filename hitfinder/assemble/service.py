@@ -81,6 +81,7 @@ def build_service(config: ServeConfig, folder: Path) -> Service:
                 line=line,
                 clock=clock,
                 diffuse=None if judging.second is None else judging.second.stage,
+                workers=config.batch.workers,
             ),
             warm=lambda: warm(judging, config),
             publish=publish,

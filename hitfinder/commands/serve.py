@@ -13,15 +13,20 @@ from hitfinder.assemble import build_service
 from hitfinder.commands.targets import check_target
 from hitfinder.config import load_config
 from hitfinder.serving.log import set_up
+from hitfinder.transport.memory import keep_freed_memory
 from hitfinder.wire.verdicts import Totals
 
 STDERR = 2
 
 
-def run(config_path: Path, summary_json: Path | None) -> int:
+def run(config_path: Path, summary_json: Path | None, workers: int | None = None) -> int:
     """Exit status: 0 after a stop that was asked for, with totals that balance and are recorded."""
     config = load_config(config_path)
+    if workers is not None:
+        batch = config.batch.model_copy(update={"workers": workers})
+        config = config.model_copy(update={"batch": batch})
     check_target(summary_json)
+    keep_freed_memory()
     # Closed before anything else is said, so that what was logged stands above it.
     with contextlib.closing(set_up(config.log.level, config.log.format, STDERR)):
         service = build_service(config, config_path.resolve().parent)

@@ -5,11 +5,12 @@ one whose memory is full for a moment fails some. Three failures in a row tell t
 enough, within a blink at 120 Hz, and need no list of NVIDIA's error numbers. Batches that fail
 are their owner's to let go; none is scored twice.
 
-Used by one thread at a time. What this file does not know: what to make of a move (`moved` is
+What this file does not know: what to make of a move (`moved` is
 told), and devices: spares are tried in order.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -37,6 +38,7 @@ class LastingModel:
         self._spares = list(spares)
         self._moved = moved
         self._failures = 0
+        self._counts = threading.Lock()
         self._lost: list[OnnxModel] = []
         """Kept for good: ONNX Runtime may abort where it frees what a dead GPU holds."""
 
@@ -58,12 +60,15 @@ class LastingModel:
         """(N, H, W) float32 → (N,) float32. Raises ModelRunError, also for the batch that makes
         it move.
         """
+        model = self._model
         try:
-            scores = self._model.score(batch)
+            scores = model.score(batch)
         except ModelRunError as error:
-            self._failures += 1
-            if self._failures >= IN_A_ROW:
-                self._move(str(error))
+            with self._counts:
+                if model is self._model:  # else another thread has moved on from it
+                    self._failures += 1
+                    if self._failures >= IN_A_ROW:
+                        self._move(str(error))
             raise
         self._failures = 0
         return scores

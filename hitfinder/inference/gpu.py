@@ -15,6 +15,7 @@ import ctypes
 import logging
 import math
 import mmap
+import threading
 import weakref
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,17 +57,21 @@ class Uploads:
         self._session = session
         self._captures = captures
         self._places: dict[tuple[int, ...], Place] = {}
+        self._one_at_a_time = threading.Lock()
         self._next_graph = 1
         self.plain_run = _run_options(NO_CAPTURE)
         """Options of a run on other addresses: never captured."""
 
     def score(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, H, W) → (N,). Raises one of ORT_ERRORS."""
-        place = self._places.get(batch.shape) or self._place(batch.shape)
-        _copy(place.image, np.ascontiguousarray(batch, np.float32), TO_GPU)
-        self._session.run_with_iobinding(place.binding, place.options)
-        scores = np.empty(batch.shape[:1], np.float32)
-        _copy(place.score, scores, TO_HOST)
+        """(N, H, W) → (N,). Raises one of ORT_ERRORS. Threads wait for one another: a shape has
+        one place.
+        """
+        with self._one_at_a_time:
+            place = self._places.get(batch.shape) or self._place(batch.shape)
+            _copy(place.image, np.ascontiguousarray(batch, np.float32), TO_GPU)
+            self._session.run_with_iobinding(place.binding, place.options)
+            scores = np.empty(batch.shape[:1], np.float32)
+            _copy(place.score, scores, TO_HOST)
         return scores
 
     def _place(self, shape: tuple[int, ...]) -> Place:

@@ -2,8 +2,8 @@
 
 In time, because a frame that will not be judged before its deadline had better go on at once:
 a queue that is filled to its deadline makes the judge work on frames that then come too late.
-Whoever judges says what a frame costs (`told_cost`); the queue takes what it can do in
-`max_wait_ns`.
+Whoever judges says what a frame costs (`told_cost`); the queue takes what all `workers` together
+can do in `max_wait_ns`.
 """
 
 import threading
@@ -12,16 +12,20 @@ from collections import deque
 from hitfinder.frame import nbytes
 from hitfinder.serving.line import InFlight, Passage
 
+CROWDED = 0.5
+"""How full a queue waits for more no longer: what it would refuse meanwhile could be judged."""
+
 
 class Backlog:
     """Frames and series starts in order of arrival. Safe to use from several threads."""
 
-    def __init__(self, max_bytes: int, max_wait_ns: int) -> None:
+    def __init__(self, max_bytes: int, max_wait_ns: int, workers: int = 1) -> None:
         self._max_bytes = max_bytes
-        self._max_wait_ns = max_wait_ns
+        self._max_wait_ns = max_wait_ns * workers  # of all of them
         self.cost_ns = 0.0
-        """Judging one frame, in nanoseconds; 0 while unknown."""
+        """Judging one frame, in nanoseconds of one worker; 0 while unknown."""
         self._waiting: deque[Passage] = deque()
+        self._enough = 1
         self._changed = threading.Condition()
         self.bytes = 0
 
@@ -37,13 +41,18 @@ class Backlog:
                     return False
             self._waiting.append(passage)
             self.bytes += size
-            self._changed.notify()
+            if self._is_enough():
+                self._changed.notify()
             return True
 
-    def take(self, most: int, timeout_s: float) -> list[Passage]:
-        """Up to `most` from the front; waits up to `timeout_s` for the first."""
+    def take(self, most: int, timeout_s: float, enough: int = 1) -> list[Passage]:
+        """Up to `most` from the front; waits up to `timeout_s` for `enough` of them, and takes what
+        there is then. One thread at a time calls it.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._waiting), timeout_s)
+            # Woken by each one, a thread that fills a batch would run for nothing meanwhile.
+            self._enough = enough
+            self._changed.wait_for(self._is_enough, timeout_s)
             taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
             self.bytes -= sum(nbytes(passage.parts) for passage in taken)
             return taken
@@ -54,13 +63,15 @@ class Backlog:
         A running mean that falls faster than it rises: one slow batch must not turn frames away
         for long, since only frames that are let in can correct it.
         """
-        self.cost_ns += (cost_ns - self.cost_ns) * (0.1 if cost_ns > self.cost_ns else 0.5)
+        with self._changed:
+            self.cost_ns += (cost_ns - self.cost_ns) * (0.1 if cost_ns > self.cost_ns else 0.5)
 
     def doubt_cost(self, by: float = 0.02) -> None:
         """A frame was refused for what it would cost. Only judged frames correct the estimate, so
         each refusal lowers it a little, by this share: a wrong one does not last.
         """
-        self.cost_ns *= 1.0 - by
+        with self._changed:
+            self.cost_ns *= 1.0 - by
 
     @property
     def load(self) -> float:
@@ -78,6 +89,9 @@ class Backlog:
             return 0.0
         in_time = (waiting + 1) * self.cost_ns / self._max_wait_ns
         return min(1.0, max(self.bytes / self._max_bytes, in_time))
+
+    def _is_enough(self) -> bool:
+        return len(self._waiting) >= self._enough or self.fill >= CROWDED
 
     def _full(self, size: int) -> bool:
         if not self._waiting:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.cascade import PolicySettings, finding_of, outcome_of_hit
-from hitfinder.frame import SeriesStarted
+from hitfinder.frame import Detector, SeriesStarted
 from hitfinder.images.region import RegionReader
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import Hit, InFlight, Line, Mark, Passage, verdict_on
@@ -40,7 +40,7 @@ IDLE_S = 0.05
 
 
 class DiffuseStage:
-    """`begin` and `offer` belong to the judge's thread; `step` judges at most one hit."""
+    """`begin` and `offer` belong to the judge's threads; `step` judges at most one hit."""
 
     def __init__(
         self,
@@ -79,13 +79,16 @@ class DiffuseStage:
         self._busy_since_ns: int | None = None
 
     def begin(self, mark: Mark) -> None:
-        """A series starts; hits offered from now on are its."""
+        """A series starts: time to get ready for its hits. Those of the one before may follow."""
         self._backlog.put(mark, always=True)
 
-    def offer(self, passage: InFlight, score: float) -> None:
-        """A hit and its score. Settled at once when it cannot be judged in time; never waits."""
+    def offer(self, passage: InFlight, score: float, detector: Detector) -> None:
+        """A hit, its score, and its series' detector. Settled at once when it cannot be judged in
+        time; never waits.
+        """
         now_ns = self._clock()
-        if not self._line.found_hit(passage, Hit(score=score, until_ns=now_ns + self._deadline_ns)):
+        hit = Hit(score=score, until_ns=now_ns + self._deadline_ns, detector=detector)
+        if not self._line.found_hit(passage, hit):
             return
         if self._hangs(now_ns):
             self._line.let_go(passage, Reason.DEADLINE, now_ns)
@@ -135,6 +138,8 @@ class DiffuseStage:
         if self._must_yield():
             self._let_go(passage, Reason.OVERLOAD)
             return
+        if hit.detector is not self._scorer.detector:
+            self._scorer.begin(hit.detector)
         if not self._scorer.is_ready_for(passage.frame.payload.shape):
             self._let_go(passage, Reason.DECODE)
             return
@@ -145,7 +150,7 @@ class DiffuseStage:
             return
         waited_ns = started_ns - (hit.until_ns - self._deadline_ns)
         self._metrics.stage_seconds.labels("diffuse_queue").observe(waited_ns / 1e9)
-        if not self._scorer.read(passage.frame, self._buffer[0]):
+        if not self._scorer.read(self._scorer.reader, passage.frame, self._buffer[0]):
             self._let_go(passage, Reason.DECODE)
             return
         read_ns = self._clock()

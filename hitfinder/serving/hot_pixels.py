@@ -35,7 +35,9 @@ NOTABLE = 0.1
 
 
 class HotPixelMask:
-    """`see` and `learn` belong to the judge's thread, `load` and `save` to the main thread."""
+    """`see` and `learn` belong to the judge's threads, which take turns at learning; `load` and
+    `save` to the main thread.
+    """
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class HotPixelMask:
         self._metrics = metrics
         self._clock = clock
         self._reports = reports
+        self._learns = threading.Lock()
         self._pixels: HotPixels | None = None
         self._payload_shape: tuple[int, ...] = ()
         self._places: NDArray[np.int32]  # (H, W) from the region to the flat payload
@@ -70,15 +73,20 @@ class HotPixelMask:
 
     def begin(self, reader: RegionReader, payload_shape: tuple[int, ...]) -> None:
         """Frames will be read by this reader. What was learned stays while the pixels do."""
-        self._safely(self._begin, reader, payload_shape)
+        with self._learns:
+            self._safely(self._begin, reader, payload_shape)
 
     def see(self, region: NDArray[np.float32]) -> None:
         """A frame's region (H, W) float32: looked at now and then; hot pixels become NaN in it."""
         self._safely(self._see, region)
 
     def learn(self) -> None:
-        """Learn from the last look, if there was one."""
-        self._safely(self._learn)
+        """Learn from the last look, if there was one, and nobody is at it."""
+        if self._learns.acquire(blocking=False):
+            try:
+                self._safely(self._learn)
+            finally:
+                self._learns.release()
 
     def save(self, *, now: bool = False) -> None:
         """Write the file if there is something new and the last time is long ago, or `now`."""
@@ -141,13 +149,16 @@ class HotPixelMask:
 
     def _see(self, region: NDArray[np.float32]) -> None:
         pixels = self._pixels
-        if pixels is None:
-            return
+        if pixels is None or pixels.shape != region.shape:
+            return  # or another thread has begun the next series meanwhile
         now_ns = self._clock()
-        if now_ns >= self._next_look_ns:
-            self._next_look_ns = now_ns + LOOK_EACH_NS
-            pixels.look(region)
-            self._metrics.hot_pixel_looks.inc()
+        if now_ns >= self._next_look_ns and self._learns.acquire(blocking=False):
+            try:
+                self._next_look_ns = now_ns + LOOK_EACH_NS
+                pixels.look(region)
+                self._metrics.hot_pixel_looks.inc()
+            finally:
+                self._learns.release()
         if self._masks:
             region.put(pixels.hot, np.nan)
 

@@ -24,6 +24,9 @@ from hitfinder.wire.protocol import Decoder
 WAIT_MS = 50
 """How long one step may wait for a message or for room; bounds the time a stop takes."""
 
+LOOK_EACH_NS = 50_000_000
+"""Between looks at who is connected."""
+
 
 class Source(Protocol):
     """Where messages come from."""
@@ -64,10 +67,14 @@ class Ingest:
         self._log = Occasionally(logging.getLogger("hitfinder.ingest"))
         self._decode_seconds = metrics.stage_seconds.labels("decode_header")
         self._peers = Peers("senders", metrics=metrics, reports=reports)
+        self._next_look_ns = 0
 
     def step(self, wait_ms: int = WAIT_MS) -> bool:
         """Take in one message, good or bad; False when there was none, or no room for one."""
-        self._peers.note("input", self._source.connection_changes())
+        now_ns = self._clock()
+        if now_ns >= self._next_look_ns:
+            self._next_look_ns = now_ns + LOOK_EACH_NS
+            self._peers.note("input", self._source.connection_changes())
         if not self._line.wait_for_room(wait_ms / 1000):
             return False
         try:

@@ -1,4 +1,8 @@
-"""The judge thread: batch, read the region's pixels, score, decide.
+"""The judge: batch, read the region's pixels, score, decide. In one thread or in several.
+
+Threads take turns at gathering a batch, so that frames and series starts are taken in order of
+arrival by whoever's turn it is, and plans have one owner. A batch goes with the reader of its
+series; judging it needs no turn. So batches may be settled in any order, which the line allows.
 
 Whatever goes wrong with a frame or a batch settles those frames as unjudged, with the reason;
 nothing stops the thread but its stop flag. A frame that is past its deadline is not scored. A hit
@@ -7,13 +11,17 @@ Hot pixels are learned after a batch has its verdicts, if at all.
 What this file does not know: sockets, and which model or region it has been given.
 """
 
+import math
+import threading
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.cascade import outcome_of
-from hitfinder.frame import SeriesStarted
+from hitfinder.frame import Detector, SeriesStarted
 from hitfinder.images.region import RegionReader
 from hitfinder.inference.batcher import BATCH_SIZES, Batcher, padded_size
 from hitfinder.serving.backlog import Backlog
@@ -23,7 +31,7 @@ from hitfinder.serving.line import InFlight, Line, Passage, verdict_on
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
 from hitfinder.serving.scorer import Model, Plan, Scorer
-from hitfinder.verdict import Outcome, Reason
+from hitfinder.verdict import Outcome, Reason, Verdict
 
 MAX_BATCH_PIXELS = 2**24
 """A batch of whole frames must not outgrow memory: 64 MiB of float32."""
@@ -35,8 +43,18 @@ IDLE_S = 0.05
 """How long one step may wait for a frame; bounds the time a stop takes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Frames of one series and one shape, how to read them, and memory (N, H, W) to read into."""
+
+    passages: list[InFlight]
+    detector: Detector
+    reader: RegionReader
+    buffer: NDArray[np.float32]
+
+
 class Judge:
-    """`step` judges at most one batch."""
+    """`step` judges at most one batch; as many threads as `workers` may step."""
 
     def __init__(
         self,
@@ -54,12 +72,14 @@ class Judge:
         reports: Reports,
         hot_pixels: HotPixelMask | None = None,
         diffuse: DiffuseStage | None = None,
+        workers: int = 1,
     ) -> None:
         self._line = line
         self._backlog = backlog
         self._threshold = threshold
         self._batch_size = batch_size
         self._wait_ns = wait_ns
+        self._size = batch_size
         self._batcher = Batcher[InFlight](size=batch_size, wait_ns=wait_ns)
         self._deadline_ns = deadline_ns
         self._metrics = metrics
@@ -70,6 +90,9 @@ class Judge:
             for stage in ("queue", "read_region", "score")
         }
         self._diffuse = diffuse
+        self._workers = workers
+        self._turn = threading.Lock()
+        self._taken: deque[Passage] = deque()
         self._scorer = Scorer(
             model=model,
             plan=plan,
@@ -80,7 +103,8 @@ class Judge:
             clock=clock,
             reports=reports,
         )
-        self._buffer = np.empty((0, 0, 0), np.float32)
+        self._buffers: list[NDArray[np.float32]] = []
+        self._buffer_shape = (0, 0, 0)
 
     def prepare(self, payload_shape: tuple[int, ...]) -> None:
         """Plan and warm for frames of this shape. Raises ConfigError, HitfinderError."""
@@ -93,22 +117,65 @@ class Judge:
         limit = max(1, min(self._batch_size, MAX_BATCH_PIXELS // (rows * cols), in_time))
         sizes = [size for size in BATCH_SIZES if size <= limit]
         self._scorer.warm(rows, cols, sizes[1:])
-        self._buffer = self._scorer.buffer(sizes[-1], rows, cols)
-        self._batcher = Batcher[InFlight](size=sizes[-1], wait_ns=self._wait_ns)
+        self._size = sizes[-1]
+        # A batch may be filling: another thread's may just have found the model on a new device.
+        held = self._batcher.flush()
+        self._batcher = Batcher[InFlight](size=self._size, wait_ns=self._wait_ns)
+        for passage in held:
+            self._batcher.add(passage, self._clock())
+        self._buffer_shape = (self._size, rows, cols)
+        self._buffers = [self._scorer.buffer(*self._buffer_shape) for _ in range(self._workers)]
 
     def step(self) -> bool:
         """Take what waits, and judge a batch if one is ready; False when nothing was done."""
-        for passage in self._backlog.take(1, self._patience_s()):
-            self._take(passage)
-        batch = self._batcher.take(self._clock())
-        if batch:
-            self._judge(batch)
-        return bool(batch)
+        if not self._turn.acquire(timeout=IDLE_S):
+            return False
+        try:
+            batch = self._gather()
+        finally:
+            self._turn.release()
+        if batch is None:
+            return False
+        self._judge(batch)
+        if batch.buffer.shape == self._buffer_shape:
+            self._buffers.append(batch.buffer)
+        return True
 
     @property
     def idle(self) -> bool:
-        """Whether it holds no frame."""
-        return self._batcher.closes_at_ns() is None
+        """Whether it holds no frame, but for those that are being judged."""
+        return not self._taken and not len(self._batcher)
+
+    def _gather(self) -> _Batch | None:
+        """The next batch, if one is ready."""
+        if not self._taken:
+            missing = max(1, self._size - len(self._batcher))
+            enough = missing if len(self._batcher) else 1
+            self._taken.extend(self._backlog.take(missing, self._patience_s(), enough))
+        while self._taken:
+            if len(self._batcher) and self._breaks(self._taken[0]):
+                return self._batch(self._batcher.flush())
+            self._take(self._taken.popleft())
+        passages = self._batcher.take(self._clock())
+        return self._batch(passages) if passages else None
+
+    def _batch(self, passages: list[InFlight]) -> _Batch:
+        """None is without a buffer, though a thread that hangs does not give its own back."""
+        return _Batch(
+            passages=passages,
+            detector=self._scorer.detector,
+            reader=self._scorer.reader,
+            buffer=self._buffers.pop()
+            if self._buffers
+            else self._scorer.buffer(*self._buffer_shape),
+        )
+
+    def _breaks(self, passage: Passage) -> bool:
+        """Whether the batch that fills must be closed before this is taken."""
+        if isinstance(passage, InFlight):
+            new_shape = passage.frame.payload.shape != self._scorer.payload_shape
+            return new_shape or self._scorer.is_cold
+        return isinstance(passage.event, SeriesStarted)
 
     def _patience_s(self) -> float:
         closes_at_ns = self._batcher.closes_at_ns()
@@ -121,22 +188,18 @@ class Judge:
             if passage.verdict is None:
                 self._add(passage)
         elif isinstance(passage.event, SeriesStarted):
-            self._judge(self._batcher.flush())
             if self._diffuse is not None:
                 self._diffuse.begin(passage)
             self._scorer.begin(passage.event.detector)
 
     def _planned(self, reader: RegionReader, payload_shape: tuple[int, ...]) -> None:
-        if self._buffer.shape[1:] != reader.shape or self._scorer.is_cold:
+        if self._buffer_shape[1:] != reader.shape or self._scorer.is_cold:
             self.warm(*reader.shape)
         if self._hot_pixels is not None:
             self._hot_pixels.begin(reader, payload_shape)
 
     def _add(self, passage: InFlight) -> None:
-        payload_shape = passage.frame.payload.shape
-        if payload_shape != self._scorer.payload_shape or self._scorer.is_cold:
-            self._judge(self._batcher.flush())
-        if not self._scorer.is_ready_for(payload_shape):
+        if not self._scorer.is_ready_for(passage.frame.payload.shape):
             self._let_go(passage, Reason.DECODE)
             return
         now_ns = self._clock()
@@ -148,47 +211,54 @@ class Judge:
         self._stage_seconds["queue"].observe(waited_ns / 1e9)
         self._batcher.add(passage, now_ns)
 
-    def _judge(self, batch: list[InFlight]) -> None:
+    def _judge(self, batch: _Batch) -> None:
         started_ns = self._clock()
+        buffer = batch.buffer
         ready: list[InFlight] = []
-        for passage in batch:
-            if self._read(passage, self._buffer[len(ready)]):
+        for passage in batch.passages:
+            if self._read(batch.reader, passage, buffer[len(ready)]):
                 ready.append(passage)
         if not ready:
             return
         read_ns = self._clock()
         size = padded_size(len(ready))
-        self._buffer[len(ready) : size] = 0
-        scores = self._scorer.score(self._buffer[:size])
+        buffer[len(ready) : size] = 0
+        scores = self._scorer.score(buffer[:size])
         scored_ns = self._clock()
         self._stage_seconds["read_region"].observe((read_ns - started_ns) / 1e9)
         self._stage_seconds["score"].observe((scored_ns - read_ns) / 1e9)
         self._metrics.batch_size.observe(len(ready))
-        self._backlog.told_cost((scored_ns - started_ns) / len(batch))
+        self._backlog.told_cost((scored_ns - started_ns) / len(batch.passages))
+        verdicts: list[tuple[InFlight, Verdict]] = []
         for passage, score in zip(ready, scores[: len(ready)].tolist(), strict=True):
-            self._decide(passage, score)
+            verdict = self._decide(passage, score, batch.detector, scored_ns)
+            if verdict is not None:
+                verdicts.append((passage, verdict))
+        self._line.settle_all(verdicts)
         if self._hot_pixels is not None:
             self._hot_pixels.learn()
 
-    def _read(self, passage: InFlight, out: NDArray[np.float32]) -> bool:
-        if not self._scorer.read(passage.frame, out):
+    def _read(self, reader: RegionReader, passage: InFlight, out: NDArray[np.float32]) -> bool:
+        if not self._scorer.read(reader, passage.frame, out):
             self._let_go(passage, Reason.DECODE)
             return False
         if self._hot_pixels is not None:
             self._hot_pixels.see(out)
         return True
 
-    def _decide(self, passage: InFlight, score: float) -> None:
-        if np.isnan(score):
+    def _decide(
+        self, passage: InFlight, score: float, detector: Detector, now_ns: int
+    ) -> Verdict | None:
+        """None where somebody else has the last word."""
+        if math.isnan(score):
             self._let_go(passage, Reason.MODEL)
-            return
+            return None
         self._metrics.score.observe(score)
         outcome = outcome_of(score, self._threshold)
         if outcome is Outcome.KEPT and self._diffuse is not None:
-            self._diffuse.offer(passage, score)
-        else:
-            verdict = verdict_on(passage.frame, outcome, self._clock(), score=score)
-            self._line.settle(passage, verdict)
+            self._diffuse.offer(passage, score, detector)
+            return None
+        return verdict_on(passage.frame, outcome, now_ns, score=score)
 
     def _let_go(self, passage: InFlight, reason: Reason) -> None:
         self._line.let_go(passage, reason, self._clock())

@@ -14,19 +14,23 @@ What this file does not know: sockets, models, the ledger.
 
 import threading
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hitfinder.cascade import NOT_JUDGED
-from hitfinder.frame import Event, Frame, Part, Passed, SeriesEnded, SeriesStarted, nbytes
+from hitfinder.frame import Detector, Event, Frame, Part, Passed, SeriesEnded, SeriesStarted, nbytes
 from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """The hit model's score of a hit whose verdict waits for the second step until `until_ns`."""
+    """The hit model's score of a hit whose verdict waits for the second step until `until_ns`.
+    `detector` is its series'.
+    """
 
     score: float
     until_ns: int
+    detector: Detector
 
 
 @dataclass(slots=True, eq=False)
@@ -122,7 +126,11 @@ class Line:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._passages: deque[Passage] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        # Each wakes one thread, and only when it can go on: a thread woken for nothing costs more
+        # than all else that a frame needs here.
+        self._due = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
         self._bytes = 0
         self._received = 0
         self._bad_messages = 0
@@ -134,42 +142,53 @@ class Line:
 
     def wait_for_room(self, timeout_s: float) -> bool:
         """Whether one more message may enter; waits up to `timeout_s` until it may."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._bytes < self._max_bytes, timeout_s)
+        with self._lock:
+            return self._room.wait_for(lambda: self._bytes < self._max_bytes, timeout_s)
 
     def enter(self, passage: Passage) -> None:
         """Join at the back. The last message that found room may reach beyond the bound."""
-        with self._changed:
+        with self._lock:
             self._passages.append(passage)
             self._bytes += nbytes(passage.parts)
             self._received += isinstance(passage, InFlight)
-            self._changed.notify_all()
+            if self._front_is_due():
+                self._due.notify()
 
     def count_bad(self) -> None:
         """Count a message that broke its protocol."""
-        with self._changed:
+        with self._lock:
             self._bad_messages += 1
 
     def settle(self, passage: InFlight, verdict: Verdict) -> bool:
         """Give a frame its verdict; False when it has one already."""
-        with self._changed:
-            if passage.verdict is not None:
-                return False
-            passage.verdict = verdict
-            self._outcomes[verdict.outcome] += 1
-            if verdict.reason is not None:
-                self._reasons[verdict.reason] += 1
-            if verdict.diffuse is not None:
-                self._diffuse[verdict.diffuse.diffuse] += 1
-                if verdict.diffuse.reason is not None:
-                    self._diffuse_reasons[verdict.diffuse.reason] += 1
-            if passage is self._passages[0]:
-                self._changed.notify_all()
-            return True
+        return self.settle_all([(passage, verdict)]) == 1
+
+    def settle_all(self, verdicts: Sequence[tuple[InFlight, Verdict]]) -> int:
+        """Give frames their verdicts at once, so that publishing them begins when all are there;
+        returns how many had none yet.
+        """
+        with self._lock:
+            settled = sum(self._settle(passage, verdict) for passage, verdict in verdicts)
+            if self._front_is_due():
+                self._due.notify()
+            return settled
+
+    def _settle(self, passage: InFlight, verdict: Verdict) -> bool:
+        if passage.verdict is not None:
+            return False
+        passage.verdict = verdict
+        self._outcomes[verdict.outcome] += 1
+        if verdict.reason is not None:
+            self._reasons[verdict.reason] += 1
+        if verdict.diffuse is not None:
+            self._diffuse[verdict.diffuse.diffuse] += 1
+            if verdict.diffuse.reason is not None:
+                self._diffuse_reasons[verdict.diffuse.reason] += 1
+        return True
 
     def found_hit(self, passage: InFlight, hit: Hit) -> bool:
         """Let a hit wait for the second step; False when it has a verdict already."""
-        with self._changed:
+        with self._lock:
             if passage.verdict is not None:
                 return False
             passage.hit = hit
@@ -180,7 +199,7 @@ class Line:
         """Settle a frame with what is known of it, unless it has a verdict already: a hit stays a
         hit that the second step did not judge, any other frame goes on unjudged.
         """
-        with self._changed:  # or the judge could find a hit in between
+        with self._lock:  # or the judge could find a hit in between
             hit = passage.hit
             if hit is None:
                 verdict = verdict_on(passage.frame, Outcome.UNJUDGED, now_ns, reason=reason)
@@ -195,16 +214,16 @@ class Line:
         """The front message: as soon as it is settled, or as it is after `timeout_s` or when
         the line is crowded. None when the line is empty.
         """
-        with self._changed:
-            self._changed.wait_for(self._front_is_due, timeout_s)
+        with self._lock:
+            self._due.wait_for(self._front_is_due, timeout_s)
             return self._passages[0] if self._passages else None
 
     def leave(self) -> None:
         """Take away the front message."""
-        with self._changed:
+        with self._lock:
             passage = self._passages.popleft()
             self._bytes -= nbytes(passage.parts)
-            self._changed.notify_all()
+            self._room.notify()
 
     @property
     def fill(self) -> float:
@@ -228,7 +247,7 @@ class Line:
 
     def counts(self) -> LineCounts:
         """A consistent view of all counts."""
-        with self._changed:
+        with self._lock:
             settled = self._outcomes.total()
             return LineCounts(
                 received=self._received,

@@ -1,5 +1,5 @@
-"""Three threads, one of each: ingest, judge, publish; a fourth where the cascade has a second
-step. Starting, stopping, and noticing a death.
+"""Three threads: ingest, judge, publish; more where there are several workers to judge, one more
+where the cascade has a second step. Starting, stopping, and noticing a death.
 
     start → running → drain: ingest takes what the socket still holds and stops,
                              judge judges what is in flight, publish sends it,
@@ -113,6 +113,7 @@ class Pipeline:
         line: Line,
         clock: Callable[[], int],
         diffuse: DiffuseStage | None = None,
+        workers: int = 1,
     ) -> None:
         self._ingest = ingest
         self._judge = judge
@@ -121,7 +122,8 @@ class Pipeline:
         self._clock = clock
         self._logger = logging.getLogger("hitfinder")
         self._ingest_worker = Worker("ingest", ingest, clock)
-        self._judge_workers = [Worker("judge", judge, clock)]
+        names = ["judge"] if workers == 1 else [f"judge {n}" for n in range(1, workers + 1)]
+        self._judge_workers = [Worker(name, judge, clock) for name in names]
         if diffuse is not None:
             self._judge_workers.append(Worker("diffuse", diffuse, clock))
         self._publish_worker = Worker("publish", publish, clock, STALLED_WAIT_S)
@@ -152,14 +154,21 @@ class Pipeline:
         # What the socket took from the sender before the stop is ours to account for.
         self._finish(end_ns)
         self._ingest.hang_up()
-        for worker in self._judge_workers:
-            worker.stop(STOP_S)
+        self._stop_judging()
         if self._publish_worker.stop(max(STOP_S, timeout_s)):
             self._give_up()
         else:
             self._logger.error(
                 "publish thread hangs in one step; %d messages left", len(self._line)
             )
+
+    def _stop_judging(self) -> None:
+        """All at once: several that hang cost no more time than one."""
+        for worker in self._judge_workers:
+            worker.stop(0)
+        end_ns = self._clock() + int(STOP_S * 1e9)
+        for worker in self._judge_workers:
+            worker.stop(max(0.0, (end_ns - self._clock()) / 1e9))
 
     def _finish(self, end_ns: int) -> None:
         """Until the socket has nothing more, or is never empty, and the line is."""

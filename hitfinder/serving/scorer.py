@@ -1,7 +1,8 @@
 """From a frame to a score: one region of pixels, one model, and all that can fail on the way.
 
-Used by one thread. What fails is logged, counted and told, and comes back as False or NaN: what
-that means for the frame is its owner's to say.
+One thread at a time plans; `read` and `score` are for any number of threads at once, with the
+reader that was planned for the frame. What fails is logged, counted and told, and comes back as
+False or NaN: what that means for the frame is its owner's to say.
 What this file does not know: queues, deadlines and verdicts.
 """
 
@@ -33,7 +34,10 @@ class Model(Protocol):
     """Scores frames."""
 
     def score(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, H, W) float32 with NaN = no measurement → (N,) in [0, 1]. Raises HitfinderError."""
+        """(N, H, W) float32 with NaN = no measurement → (N,) in [0, 1]. Raises HitfinderError.
+
+        Several threads may call it at once.
+        """
         ...
 
     def warm(self, shapes: list[tuple[int, int, int]]) -> None:
@@ -81,8 +85,9 @@ class Scorer:
         self._clock = clock
         self._reports = reports
         self._log = Occasionally(logging.getLogger("hitfinder.judge"))
-        self._detector = Detector()
-        self._reader: RegionReader
+        self.detector = Detector()
+        self.reader: RegionReader
+        """Of `payload_shape`; not there before the first."""
         self.payload_shape: tuple[int, ...] | None = None
         """Of the frames that can be read now; None before the first."""
         self._hopeless_shape: tuple[int, ...] | None = None
@@ -92,21 +97,21 @@ class Scorer:
 
     def begin(self, detector: Detector) -> None:
         """A series begins: its frames are this detector's."""
-        self._detector = detector
+        self.detector = detector
         self.payload_shape = self._hopeless_shape = None
         if detector.shape is not None:
             self.is_ready_for(detector.shape)
 
     def prepare(self, payload_shape: tuple[int, ...]) -> None:
         """Plan for frames of this shape. Raises ConfigError, HitfinderError."""
-        reader = self._plan(payload_shape, self._detector)
+        reader = self._plan(payload_shape, self.detector)
         if math.prod(reader.shape) > MAX_REGION_PIXELS:
             raise ConfigError(
                 f"a region of {reader.shape} pixels is larger than any detector; does the sender "
                 f"say the right shape? Else set region.kind to center or box"
             )
         self._planned(reader, payload_shape)
-        self._reader, self.payload_shape = reader, payload_shape
+        self.reader, self.payload_shape = reader, payload_shape
 
     def is_ready_for(self, payload_shape: tuple[int, ...]) -> bool:
         """Whether frames of this shape can be read and scored; gets ready for it if it is new."""
@@ -145,10 +150,10 @@ class Scorer:
         self.warm(rows, cols, [1])
         return self._clock() - started_ns
 
-    def read(self, frame: Frame, out: NDArray[np.float32]) -> bool:
+    def read(self, reader: RegionReader, frame: Frame, out: NDArray[np.float32]) -> bool:
         """Write the region's pixels into `out` (H, W); False, and told, when that fails."""
         try:
-            self._reader.read(frame.payload, out)
+            reader.read(frame.payload, out)
             if is_blank(out):
                 raise PayloadError("no pixel of the region was measured; is the mask right?")
         except (PayloadError, MemoryError) as error:

@@ -60,7 +60,7 @@ class Connections:
     that broke its protocol, by a message above MAXMSGSIZE above all.
 
     libzmq's I/O thread blocks when nobody reads the monitor: whoever owns a socket pumps it
-    whenever it uses the socket.
+    whenever it sends, or finds nothing to receive (which a blocked I/O thread leads to).
     """
 
     def __init__(self, socket: "zmq.Socket[bytes]") -> None:
@@ -86,7 +86,7 @@ class Connections:
 
     def pump(self) -> None:
         """Take in what the monitor has to say."""
-        while self._monitor.poll(0):
+        while int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
             head, _ = self._monitor.recv_multipart()
             self._note(_CONNECTION_EVENTS[int.from_bytes(head[:2], "little")])
 
@@ -115,6 +115,7 @@ class Receiver:
         if self._settings.socket == "sub":
             options[zmq.SUBSCRIBE] = b""
         self._socket, self._connections = _opened(self._settings, self._context, options)
+        self._timeout_ms = -1
 
     def receive(self, timeout_ms: int) -> tuple[Part, ...] | None:
         """The next message, or None after `timeout_ms`.
@@ -122,20 +123,18 @@ class Receiver:
         Raises BadMessageError for one of more than MAX_PARTS parts or of more than
         max_message_bytes in all; it has then been read to its end and dropped.
         """
-        self._connections.pump()
-        if not self._socket.poll(timeout_ms):
+        frame = self._first(timeout_ms)
+        if frame is None:
             self._reattach_if_abandoned(timeout_ms)
             return None
         parts: list[Part] = []
         size = count = 0
-        more = True
-        while more:
-            frame = self._socket.recv(copy=False)
-            more = frame.more
+        while frame is not None:
             count += 1
             size += len(frame)
             if count <= MAX_PARTS and size <= self._settings.max_message_bytes:
                 parts.append(frame.buffer)
+            frame = self._socket.recv(copy=False) if frame.more else None
         if count > MAX_PARTS:
             raise BadMessageError("parts", f"message of {count} parts; no protocol has {MAX_PARTS}")
         if size > self._settings.max_message_bytes:
@@ -143,6 +142,18 @@ class Receiver:
                 "size", f"message of {size} bytes in {count} parts; raise max_message_bytes"
             )
         return tuple(parts)
+
+    def _first(self, timeout_ms: int) -> zmq.Frame | None:
+        """A message's first part. What is there already is taken without asking whether it is."""
+        with contextlib.suppress(zmq.Again):
+            return self._socket.recv(zmq.NOBLOCK, copy=False)
+        self._connections.pump()
+        if timeout_ms != self._timeout_ms:
+            self._timeout_ms = timeout_ms
+            self._socket.set(zmq.RCVTIMEO, timeout_ms)
+        with contextlib.suppress(zmq.Again):
+            return self._socket.recv(copy=False)
+        return None
 
     def _reattach_if_abandoned(self, waited_ms: int) -> None:
         """Connect anew to a sender that libzmq gave up. Nothing waits in the socket now."""

@@ -87,6 +87,7 @@ class Bench:
         deadline_ms: float = DEADLINE_MS,
         policy: PolicySettings | None = None,
         diffuse_bytes: int = 5_000,
+        workers: int = 1,
     ) -> None:
         """With a `policy` there is a second step: `diffuse_model` scores by the second pixel."""
         self.clock = FakeClock()
@@ -98,7 +99,7 @@ class Bench:
         self.kept, self.vetoed, self.diffuse_frames = FakeStream(), FakeStream(), FakeStream()
         self.line = Line(max_bytes)
         deadline_ns = int(deadline_ms * 1e6)
-        self.backlog = Backlog(judge_bytes, deadline_ns // 2)
+        self.backlog = Backlog(judge_bytes, deadline_ns // 2, workers)
         self.metrics = Metrics()
         self.metrics.watch_line(self.line.counts)
         self.reports = Reports(clock)
@@ -156,6 +157,7 @@ class Bench:
             reports=self.reports,
             hot_pixels=self.hot_pixels,
             diffuse=self.diffuse,
+            workers=workers,
         )
         outputs = {"kept": self.kept, "vetoed": self.vetoed, "diffuse": self.diffuse_frames}
         self.streams = Streams(
@@ -197,8 +199,8 @@ class Bench:
         """Let the batch close and judge everything."""
         while len(self.backlog):
             self.judge.step()
-        self.clock.pass_ms(WAIT_MS)
         while not self.judge.idle:
+            self.clock.pass_ms(WAIT_MS)
             self.judge.step()
 
     def second_step(self) -> None:

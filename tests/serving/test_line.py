@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitfinder.frame import Frame, Payload, SeriesEnded, SeriesStarted, array_payload
+from hitfinder.frame import Detector, Frame, Payload, SeriesEnded, SeriesStarted, array_payload
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import Hit, InFlight, Line, LineCounts, Mark
 from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
@@ -85,7 +85,7 @@ def test_a_hit_is_in_flight_until_its_second_score_and_stays_a_hit_without() -> 
     first, second = in_flight(0), in_flight(1)
     for passage in (first, second):
         line.enter(passage)
-        assert line.found_hit(passage, Hit(score=0.9, until_ns=5))
+        assert line.found_hit(passage, Hit(score=0.9, until_ns=5, detector=Detector()))
     assert balanced(line.counts())
     assert (line.counts().in_flight, line.counts().diffuse.waiting) == (2, 2)
     line.let_go(first, Reason.DEADLINE, 6)
@@ -96,7 +96,7 @@ def test_a_hit_is_in_flight_until_its_second_score_and_stays_a_hit_without() -> 
     assert (counts.kept, counts.unjudged, counts.diffuse.waiting) == (2, {}, 0)
     assert (counts.diffuse.no, counts.diffuse.unjudged) == (1, {Reason.DEADLINE: 1})
     # Too late: it has gone on.
-    assert not line.found_hit(first, Hit(score=0.9, until_ns=9))
+    assert not line.found_hit(first, Hit(score=0.9, until_ns=9, detector=Detector()))
     assert line.counts().diffuse.offered == 2
 
 
@@ -109,7 +109,7 @@ def test_a_front_that_waits_for_the_second_step_is_told_when_the_line_is_half_fu
     line = Line(20)
     passage = in_flight(0)
     line.enter(passage)
-    line.found_hit(passage, Hit(score=0.9, until_ns=5))
+    line.found_hit(passage, Hit(score=0.9, until_ns=5, detector=Detector()))
     assert line.half_full
     assert not line.crowded
     # It would wait 30 s for anything else.

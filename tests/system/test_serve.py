@@ -13,7 +13,7 @@ from hitfinder.frame import Frame, Part, Payload, SeriesEnded, SeriesStarted, ar
 from hitfinder.transport.sockets import Sender
 from hitfinder.wire import PROTOCOLS
 from hitfinder.wire.compression import recoded
-from tests.system.harness import Bench, Verdicts, bench, drain, kinds, until
+from tests.system.harness import PATIENT, Bench, Verdicts, bench, drain, kinds, until
 from tests.wire.hostile import HOSTILE
 from tests.wire.messages import ENCODINGS
 
@@ -387,3 +387,25 @@ def test_a_receiver_slower_than_a_second_gets_everything_after_a_stop(tmp_path: 
             taken += 1
     assert made.process.returncode == 0
     assert taken == 26
+
+
+def test_two_workers_give_the_verdicts_of_one_in_order(tmp_path: Path) -> None:
+    detector = Detector("dectris-v2")
+    messages = [*detector.start(200), *detector.frames(0, 200), *detector.end()]
+    said = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        with bench(folder, more=f"{PATIENT}[batch]\nworkers = {workers}\n") as made:
+            made.start()
+            sender, verdicts = made.sender(), made.verdicts()
+            until(verdicts.beats, "a heartbeat is heard")
+            made.send(sender, messages)
+            heard(verdicts, 200)
+            assert made.stop().code == 0
+            frames = verdicts.frames()
+            said.append([(one.frame, one.outcome, round(one.score or 0, 4)) for one in frames])
+            (series,) = made.report().series
+            assert (series.received, series.lost, series.unjudged) == (200, 0, 0)
+    assert [number for number, *_ in said[1]] == list(range(200))
+    assert said[0] == said[1]
