@@ -48,6 +48,11 @@ class LastingModel:
         return self._model.device
 
     @property
+    def pads(self) -> bool:
+        """As OnnxModel's."""
+        return self._model.pads
+
+    @property
     def moves(self) -> int:
         """How often it went on with another: what was measured before holds no more."""
         return len(self._lost)

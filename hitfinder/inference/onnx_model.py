@@ -82,6 +82,11 @@ class OnnxModel:
             _uploads=Uploads(session, captures=captures) if on_cuda else None,
         )
 
+    @property
+    def pads(self) -> bool:
+        """Whether a new N costs it time: CUDA prepares for each; a CPU runs frames one by one."""
+        return self.device == "cuda"
+
     def buffer(self, shape: tuple[int, int, int]) -> NDArray[np.float32]:
         """Memory (N, H, W) to put batches into: the fastest to upload from."""
         return np.empty(shape, np.float32) if self._uploads is None else page_locked(shape)

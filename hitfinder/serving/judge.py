@@ -221,7 +221,7 @@ class Judge:
         if not ready:
             return
         read_ns = self._clock()
-        size = padded_size(len(ready))
+        size = padded_size(len(ready)) if self._scorer.pads else len(ready)
         buffer[len(ready) : size] = 0
         scores = self._scorer.score(buffer[:size])
         scored_ns = self._clock()

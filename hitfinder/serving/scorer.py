@@ -49,6 +49,11 @@ class Model(Protocol):
         ...
 
     @property
+    def pads(self) -> bool:
+        """Whether a new size of batch costs it time, so that few sizes should occur."""
+        ...
+
+    @property
     def moves(self) -> int:
         """How often it went on on another device: what was measured before holds no more."""
         ...
@@ -133,6 +138,11 @@ class Scorer:
     def is_cold(self) -> bool:
         """Whether the model has moved to another device since its cost was measured."""
         return self._model.moves != self._moves_at_warming
+
+    @property
+    def pads(self) -> bool:
+        """As the model's."""
+        return self._model.pads
 
     def buffer(self, size: int, rows: int, cols: int) -> NDArray[np.float32]:
         """Memory (size, rows, cols) to read regions into."""

@@ -12,10 +12,11 @@ class BatchSettings(Settings):
     """How frames are gathered before the model sees them."""
 
     size: int = Field(default=4, ge=1, le=32)
-    """Most frames judged at once. Batches are padded to 1, 2, 4, 8, 16 or 32. On a CPU more than 4
-    outgrow a core's cache and cost more a frame; a GPU wants 16 or 32."""
-    wait_ms: float = Field(default=2.0, ge=0.0, le=1000.0)
-    """How long a batch waits for more frames after its first."""
+    """Most frames judged at once. More than 4 outgrow the cache of a core, which judges them one by
+    one; a GPU wants 16 or 32, and gets batches padded to 1, 2, 4, 8, 16 or 32."""
+    wait_ms: float = Field(default=0.0, ge=0.0, le=1000.0)
+    """How long a batch waits for more frames after its first. With 0 it is what came while the one
+    before was judged: none waits in vain, and under load batches fill by themselves."""
     workers: int = Field(default=1, ge=1, le=64)
     """Threads that judge, each a batch of its own; frames still leave in order of arrival. More
     than one pays where there are cores to spare, or frames to decode beside a GPU."""

@@ -100,6 +100,7 @@ class FakeModel:
     def __init__(self, pixel: int = 0) -> None:
         self._pixel = pixel
         self.broken = False
+        self.pads = True
         self.batches: list[tuple[int, ...]] = []
         self.warmed: list[tuple[int, int, int]] = []
         self.moves = 0

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
 
-OPSET = 20
+OPSET = 18
+"""The last whose AveragePool ONNX Runtime computes with vector instructions."""
 IR_VERSION = 10
 """The newest pair that onnxruntime 1.22, the oldest supported, reads."""
 
@@ -116,11 +117,8 @@ class Graph:
         inputs: dict[str, Sequence[str | int]],
         outputs: dict[str, Sequence[str | int]],
         description: str,
-        opset: int = OPSET,
     ) -> ModelProto:
-        """A checked model; inputs and outputs map names to float32 shapes, numbers or words. What
-        an operator costs may depend on its version, hence `opset`.
-        """
+        """A checked model; inputs and outputs map names to float32 shapes, numbers or words."""
         graph = helper.make_graph(
             self._nodes,
             name,
@@ -130,7 +128,7 @@ class Graph:
         )
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", opset)],
+            opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="hitfinder",
             doc_string=description,

@@ -180,6 +180,15 @@ def test_batches_are_padded_and_every_size_is_warmed_first(bench: Bench) -> None
     assert len(bench.verdicts()) == 3
 
 
+def test_batches_are_not_padded_where_a_new_size_costs_nothing(bench: Bench) -> None:
+    bench.model.pads = False
+    bench.judge.prepare((4, 4))
+    bench.feed(*(frame(number, MISS) for number in range(3)))
+    bench.run()
+    assert bench.model.batches == [(3, 4, 4)]
+    assert len(bench.verdicts()) == 3
+
+
 def test_a_bad_message_is_counted_passed_on_and_the_next_is_judged(bench: Bench) -> None:
     broken = Passed(kind="broken", parts=(b"rubbish", b"more"))
     bench.feed(broken, frame(0))

@@ -370,7 +370,6 @@ def hit_graph(net: HitNet, description: str) -> ModelProto:
         {"image": ("N", "H", "W")},
         {"score": ("N",), "count": ("N",), "spots": ("N", "rows", "cols")},
         description,
-        opset=18,  # the last whose AveragePool ONNX Runtime computes with vector instructions
     )
 
 

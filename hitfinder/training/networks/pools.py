@@ -64,8 +64,8 @@ def _pools(g: Graph) -> tuple[str, str]:
     image = g.op("Unsqueeze", "image", g.ints(1))
     # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
     # Negated, because what is least is sought, and only greatest values can be pooled.
-    weights = g.constant(np.full((1, 1, POOL, POOL), -1 / POOL**2, np.float32))
-    mean = g.op("Conv", image, weights, strides=(POOL, POOL))
+    pools = g.op("AveragePool", image, kernel_shape=(POOL, POOL), strides=(POOL, POOL))
+    mean = g.op("Neg", pools)
     size = g.op("Shape", mean, start=2)
     blocks = g.op("Div", g.op("Add", size, g.ints(BLOCK - 1)), g.ints(BLOCK))
     more = g.op("Sub", g.op("Mul", blocks, g.ints(BLOCK)), size)
