@@ -241,6 +241,9 @@ def simulate(
         ),
     ] = "random",
     frames: Annotated[int, typer.Option(help="Frames of each run.")] = 100,
+    first: Annotated[
+        int, typer.Option(help="The run's shot to begin with: other frames of the same run.")
+    ] = 0,
     runs: Annotated[int, typer.Option(help="How many random runs.")] = 10,
     seed: Annotated[int, typer.Option(help="Another seed, other frames.")] = 0,
     whole: Annotated[
@@ -259,6 +262,7 @@ def simulate(
             target,
             what=what,
             frames=frames,
+            first=first,
             runs=runs,
             seed=seed,
             whole=whole,
@@ -278,7 +282,10 @@ def train(
         str | None, typer.Option(help="For diffuse: compact, or vgg16. Left out: compact.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="For vgg16: torchvision's vgg16-397923af.pth.")
+        str | None,
+        typer.Option(
+            help="For vgg16: taught, random, or torchvision's vgg16-397923af.pth. Left out: taught."
+        ),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="For vgg16: fp32, fp16 or int8. Left out: fp32.")
@@ -294,7 +301,9 @@ def train(
     region: Region = "center",
     runs: Annotated[
         int | None,
-        typer.Option(help="Simulated runs to train on; left out, 1000, for diffuse 252."),
+        typer.Option(
+            help="Simulated runs to train on; left out, 1000, for diffuse 252, for vgg16 200."
+        ),
     ] = None,
     shots: Annotated[int | None, typer.Option(help="Frames of each; left out, enough.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 1,
@@ -330,7 +339,9 @@ def train(
             "--region": None if region == "center" else region,
         },
     }
-    for option, value in others.get(task, {}).items():
+    if task not in others:
+        raise ConfigError(f"train {task}: known are {', '.join(others)}")
+    for option, value in others[task].items():
         if value is not None:
             raise ConfigError(f"{option} {value}: not for train {task}; leave it out")
     if task == "diffuse":
@@ -354,7 +365,6 @@ def train(
     from hitfinder.commands.train import Options, run
 
     options = Options(
-        task=task,
         network=network,
         data=data or (),
         labels=labels,

@@ -58,8 +58,7 @@ def run(
 ) -> int:
     """Exit status 0 when every frame got a score."""
     check_region(region)
-    if threshold is not None and not 0.0 <= threshold <= 1.0:
-        raise ConfigError(f"--threshold {threshold:g}: a score lies between 0 and 1")
+    check_threshold(threshold)
     make_folder(out)
     artifact = find_artifact(model, Path.cwd())
     session = OnnxModel.load(artifact)
@@ -96,6 +95,12 @@ def run(
         f"{out / MARKDOWN}, {JSON} and pictures written"
     )
     return 1 if report.problems else 0
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Raises ConfigError for one that no score can reach, or that none can miss."""
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise ConfigError(f"--threshold {threshold:g}: a score lies between 0 and 1")
 
 
 def make_folder(out: Path) -> None:

@@ -12,24 +12,26 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from hitfinder.commands.evaluate import make_folder
+from hitfinder.commands.evaluate import check_threshold, make_folder
+from hitfinder.commands.regions import REGIONS
 from hitfinder.dataset.frames import Series, about_diffuse
 from hitfinder.dataset.labels import apply_labels
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ArtifactError, ConfigError, DataFileError
-from hitfinder.evaluation.diffuse_plots import plot_embedding, plot_worst_diffuse
-from hitfinder.evaluation.diffuse_table import DiffuseMeasures, diffuse_table, measure_diffuse
+from hitfinder.evaluation.diffuse_plots import plot_embedding, plot_seen, plot_worst_diffuse
+from hitfinder.evaluation.diffuse_table import (
+    HALF,
+    DiffuseMeasures,
+    diffuse_table,
+    measure_diffuse,
+)
 from hitfinder.evaluation.report import JSON, MARKDOWN
-from hitfinder.evaluation.scores import RunScores, read_region, run_names
-from hitfinder.images.region import RegionSettings, plan_region
+from hitfinder.evaluation.scores import RunScores, frame_name, read_region, run_names
+from hitfinder.images.region import plan_region
 from hitfinder.inference.model_card import find_artifact
 from hitfinder.inference.onnx_model import OnnxModel
-from hitfinder.training.diffuse_methods.diffusion_map import embedded
 from hitfinder.training.diffuse_methods.methods import METHODS
 from hitfinder.training.diffuse_methods.prepared import Prepared, Preparer, joined
-from hitfinder.training.diffuse_methods.similarity import common_line
-
-WHOLE = RegionSettings(kind="whole")
 
 EXPLAINED = (
     "Precision: share of the frames called so that are so. Recall: share of the frames that are so "
@@ -41,17 +43,29 @@ EXPLAINED = (
 
 @dataclass(slots=True, kw_only=True)
 class _Pass:
-    """What one pass over the frames gives: each model's scores by run (NaN for a frame without
-    one), and for methods that learn from frames those frames and their truth.
+    """What one pass over the frames gives. In the order of the frames that were judged: which one
+    of which series each is, its truth, every model's scores and embeddings, and, for methods that
+    learn from frames, what they compare.
     """
 
-    runs: dict[str, list[RunScores]]
-    embeddings: dict[str, list[NDArray[np.float32]]]
-    spent_s: dict[str, float]
-    frames: int = 0
+    places: list[tuple[int, int]] = field(default_factory=list)
     is_diffuse: list[bool] = field(default_factory=list)
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    embeddings: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)
     prepared: list[Prepared] = field(default_factory=list)
+    spent_s: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scored:
+    """A method's scores (n,) of all judged frames, and its place in an embedding (n, k), if any."""
+
+    name: str
+    scores: NDArray[np.float64]
+    threshold: float
+    s_a_frame: float
+    points: NDArray[np.float64] | None
 
 
 PREPARING = "preparing"
@@ -69,45 +83,45 @@ def run(
     """Exit status 0 when every labelled frame got its scores. `learn` are files that the methods
     without a model learn from; without them those are left out.
     """
-    if threshold is not None and not 0.0 <= threshold <= 1.0:
-        raise ConfigError(f"--threshold {threshold:g}: a score lies between 0 and 1")
+    check_threshold(threshold)
     make_folder(out)
     sessions = _load(models)
     series = _labelled(files, labels)
     known = _labelled(list(learn), labels) if learn else []
+    _check_apart(series, known)
     found = _go_through(series, sessions, prepare=bool(learn))
-    is_diffuse = np.array(found.is_diffuse)
-    rows = []
-    for name, session in sessions.items():
-        at = session.card.threshold if threshold is None else threshold
-        rows.append(_row(name, found.runs[name], at, found.spent_s[name] / found.frames))
-    pictures = ["worst.png"]
-    maps: dict[str, NDArray[np.float64]] = {
-        name: np.concatenate(points).astype(np.float64)
-        for name, points in found.embeddings.items()
-        if points
-    }
-    if learn:
-        before = _go_through(known, {}, prepare=True)
-        both = joined([joined(before.prepared), joined(found.prepared)])
-        rows += _learned(before, found, is_diffuse)
-        maps["diffusion map, common line"] = embedded(common_line(both))[len(before.prepared) :]
-    if maps:
-        plot_embedding(out / "embedding.png", maps, is_diffuse)
-        pictures.append("embedding.png")
-    first, session = next(iter(sessions.items()))
-    plot_worst_diffuse(out / "worst.png", found.runs[first], series, session)
-    by_run = [
-        _row(f"{each.run}, {name}", [each], session.card.threshold, None)
+    methods = [
+        _Scored(
+            name=name,
+            scores=np.array(found.scores[name], np.float64),
+            threshold=session.card.threshold if threshold is None else threshold,
+            s_a_frame=found.spent_s[name] / len(found.places),
+            points=_joined(found.embeddings.get(name)),
+        )
         for name, session in sessions.items()
-        for each in found.runs[name]
+    ]
+    if learn:
+        methods += _learned(_go_through(known, {}, prepare=True), found)
+    rows = [_row(each, each.name, found, each.s_a_frame) for each in methods]
+    by_run = [
+        _row(each, f"{name}, {each.name}", found, None, of=number)
+        for number, name in enumerate(run_names(series))
+        for each in methods
         if len(series) > 1
     ]
+    maps = {each.name: each.points for each in methods if each.points is not None}
+    pictures = ["worst.png", "seen.png", *(["embedding.png"] if maps else [])]
+    # The numbers first: they must not be lost with a picture that cannot be drawn.
     _write(out, rows, by_run, found.problems, pictures)
     for problem in found.problems:
         typer.echo(f"hitfinder: {problem}", err=True)
     typer.echo(diffuse_table(rows))
-    typer.echo(f"{found.frames} frames; {out / MARKDOWN}, {JSON} and pictures written")
+    if maps:
+        plot_embedding(out / "embedding.png", maps, np.array(found.is_diffuse))
+    session = next(iter(sessions.values()))
+    plot_worst_diffuse(out / "worst.png", _run_scores(methods[0], found, series), series, session)
+    plot_seen(out / "seen.png", _seen(methods[0], found, series, sessions))
+    typer.echo(f"{len(found.places)} frames; {out / MARKDOWN}, {JSON} and pictures written")
     return 1 if found.problems else 0
 
 
@@ -137,23 +151,30 @@ def _labelled(files: list[Path], labels: Path | None) -> list[Series]:
     return series
 
 
+def _check_apart(series: Sequence[Series], known: Sequence[Series]) -> None:
+    """Raises ConfigError when a file is judged that was learned from."""
+    learned = {ref.path.resolve() for each in known for ref in each.frames}
+    for each in series:
+        for ref in each.frames:
+            if ref.path.resolve() in learned:
+                raise ConfigError(f"--learn {ref.path}: is judged as well; name other frames")
+
+
 def _go_through(
     series: Sequence[Series], sessions: dict[str, OnnxModel], *, prepare: bool
 ) -> _Pass:
     """Every labelled frame read once, and shown to all."""
     found = _Pass(
-        runs={name: [] for name in sessions},
-        embeddings={name: [] for name in sessions},
+        scores={name: [] for name in sessions},
         spent_s=dict.fromkeys([*sessions, PREPARING], 0.0),
     )
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("judging", total=sum(len(each.frames) for each in series))
-        for one, run_name in zip(series, run_names(series), strict=True):
-            reader = plan_region(WHOLE, one.shape, one.detector, None)
+        for number, one in enumerate(series):
+            reader = plan_region(REGIONS["whole"], one.shape, one.detector, None)
             preparer = Preparer(one.detector) if prepare else None
             image = np.empty((1, *reader.shape), np.float32)
-            scores = {name: np.full(len(one.frames), np.nan) for name in sessions}
-            for number, ref in enumerate(one.frames):
+            for place, ref in enumerate(one.frames):
                 progress.advance(task)
                 if ref.truth not in ("hit", "miss"):
                     continue
@@ -161,54 +182,109 @@ def _go_through(
                 if problem is not None:
                     found.problems.append(problem)
                     continue
-                found.frames += 1
+                found.places.append((number, place))
                 found.is_diffuse.append(ref.truth == "hit")
                 for name, session in sessions.items():
                     started = time.process_time()
                     outputs = session.outputs(image)
                     found.spent_s[name] += time.process_time() - started
-                    scores[name][number] = outputs["score"][0]
+                    score = float(outputs["score"][0])
+                    found.scores[name].append(score)
+                    if not np.isfinite(score):
+                        found.problems.append(
+                            f"{frame_name(ref)}: {name} gave a score that is no number"
+                        )
                     if "embedding" in outputs:
-                        found.embeddings[name].append(outputs["embedding"])
+                        found.embeddings.setdefault(name, []).append(outputs["embedding"])
                 if preparer is not None:
                     started = time.process_time()
                     found.prepared.append(preparer.one(image[0]))
                     found.spent_s[PREPARING] += time.process_time() - started
-            for name, of in scores.items():
-                truths = tuple(ref.label for ref in one.frames)
-                found.runs[name].append(RunScores(run=run_name, scores=of, labels=truths))
+    if not found.places:
+        raise DataFileError(f"none of the frames can be judged; first: {found.problems[0]}")
     return found
 
 
+def _joined(parts: list[NDArray[np.float32]] | None) -> NDArray[np.float64] | None:
+    return np.concatenate(parts).astype(np.float64) if parts else None
+
+
+def _learned(before: _Pass, found: _Pass) -> list[_Scored]:
+    """The methods that learn from the frames `before`."""
+    train, test = joined(before.prepared), joined(found.prepared)
+    labels = np.array(before.is_diffuse)
+    preparing_s = found.spent_s[PREPARING] / len(test)
+    methods = []
+    for name, method in METHODS.items():
+        started = time.process_time()
+        judged = method(train, labels, test)
+        together_s = (time.process_time() - started) / (len(train) + len(test))
+        methods.append(
+            _Scored(
+                name=name,
+                scores=judged.scores,
+                threshold=HALF,
+                s_a_frame=preparing_s + together_s,
+                points=judged.points,
+            )
+        )
+    return methods
+
+
 def _row(
-    name: str, runs: Sequence[RunScores], threshold: float, s_a_frame: float | None
+    method: _Scored, name: str, found: _Pass, s_a_frame: float | None, of: int | None = None
 ) -> DiffuseMeasures:
-    scores = np.concatenate([each.scores for each in runs])
-    truths = np.array([label.truth if label else "" for each in runs for label in each.labels])
-    judged = np.isfinite(scores)
+    """Of all frames, or of the series `of`."""
+    some = np.isfinite(method.scores)
+    if of is not None:
+        some &= np.array([number == of for number, _ in found.places])
     return measure_diffuse(
         name,
-        scores[judged],
-        truths[judged] == "hit",
-        threshold=threshold,
+        method.scores[some],
+        np.array(found.is_diffuse)[some],
+        threshold=method.threshold,
         ms_a_frame=None if s_a_frame is None else 1e3 * s_a_frame,
     )
 
 
-def _learned(before: _Pass, found: _Pass, is_diffuse: NDArray[np.bool_]) -> list[DiffuseMeasures]:
-    """Rows of the methods that learn from the frames `before`."""
-    train, test = joined(before.prepared), joined(found.prepared)
-    labels = np.array(before.is_diffuse)
-    preparing_s = found.spent_s[PREPARING] / found.frames
-    rows = []
-    for name, method in METHODS.items():
-        started = time.process_time()
-        scores = method(train, labels, test)
-        together_s = (time.process_time() - started) / (len(train) + len(test))
-        rows.append(
-            measure_diffuse(name, scores, is_diffuse, ms_a_frame=1e3 * (preparing_s + together_s))
-        )
-    return rows
+def _run_scores(method: _Scored, found: _Pass, series: Sequence[Series]) -> list[RunScores]:
+    """The same by run, NaN for frames that were not judged."""
+    scores = [np.full(len(each.frames), np.nan) for each in series]
+    for (number, place), score in zip(found.places, method.scores.tolist(), strict=True):
+        scores[number][place] = score
+    return [
+        RunScores(run=name, scores=of, labels=tuple(ref.label for ref in each.frames))
+        for name, of, each in zip(run_names(series), scores, series, strict=True)
+    ]
+
+
+def _seen(
+    method: _Scored, found: _Pass, series: Sequence[Series], sessions: dict[str, OnnxModel]
+) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """What is seen of a frame of each class, the one in the middle of its class by the method's
+    scores.
+    """
+    frames: dict[str, dict[str, NDArray[np.float32]]] = {}
+    names, is_diffuse = run_names(series), np.array(found.is_diffuse)
+    for name, some in (("diffuse", is_diffuse), ("other", ~is_diffuse)):
+        of = np.flatnonzero(some)
+        chosen = int(of[np.argsort(method.scores[of])[len(of) // 2]])
+        number, place = found.places[chosen]
+        one = series[number]
+        reader = plan_region(REGIONS["whole"], one.shape, one.detector, None)
+        image = np.empty((1, *reader.shape), np.float32)
+        if read_region(one.frames[place], reader, image[0]) is not None:
+            continue  # read a minute ago: told in the numbers if it could not be
+        pictures = {"frame": image[0]}
+        for model, session in sessions.items():
+            relief = session.outputs(image).get("relief")
+            if relief is not None:
+                pictures[model] = relief[0]
+        if found.prepared:
+            pictures["Euclidean, correlation"] = found.prepared[chosen].grid[0]
+            pictures["common line"] = found.prepared[chosen].polar[0]
+        frames[f"{name}: {names[number]} #{place}"] = pictures
+    return frames
 
 
 def _write(

@@ -44,15 +44,18 @@ def run(
     seed: int,
     whole: bool,
     processes: int,
+    first: int = 0,
 ) -> int:
-    """Write `what` into the folder `target`, made if absent: a run a file, `frames` shots each, of
-    the middle 350 x 350 pixels or of `whole` detectors. "random" and "random-diffuse" draw `runs`
-    runs. Runs with diffuse hits are always whole. Equal arguments give equal files. Exit status 0.
+    """Write `what` into the folder `target`, made if absent: a run a file, `frames` shots each from
+    shot `first` on, of the middle 350 x 350 pixels or of `whole` detectors. "random" and
+    "random-diffuse" draw `runs` runs. Runs with diffuse hits are always whole. Equal arguments give
+    equal files. Exit status 0.
 
     Raises ConfigError and DataFileError.
     """
     for name, value, least in (
         ("--frames", frames, 1),
+        ("--first", first, 0),
         ("--runs", runs, 1),
         ("--seed", seed, 0),
         ("--processes", processes, 1),
@@ -61,13 +64,15 @@ def run(
             raise ConfigError(f"{name} {value}: must be {least} or more")
     if what not in KINDS:
         raise ConfigError(f"simulate {what}: known are {', '.join(KINDS)}")
+    if what == "demo" and first:
+        raise ConfigError("--first: the demo is always the same; leave it out")
     if target.exists() and not target.is_dir():
         raise ConfigError(f"cannot write into {target}: it is a file; name a folder")
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot make {target}: {error.strerror}; name another folder") from error
-    jobs = _jobs(target, what, frames, runs, seed, whole)
+    jobs = _jobs(target, what, frames, first, runs, seed, whole)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("simulating", total=len(jobs))
         for path in _written(jobs, processes):
@@ -78,7 +83,7 @@ def run(
 
 
 def _jobs(
-    target: Path, what: str, frames: int, runs: int, seed: int, whole: bool
+    target: Path, what: str, frames: int, first: int, runs: int, seed: int, whole: bool
 ) -> dict[Path, Write]:
     """What writes each file."""
     if what == "demo":
@@ -86,27 +91,31 @@ def _jobs(
         return {path: partial(write_demo_series, path, frames, seed)}
     if what == "random-diffuse":
         paths = {target / f"{what}-{one}.h5": one for one in range(seed, seed + runs)}
-        return {path: partial(_random_diffuse, path, one, frames) for path, one in paths.items()}
+        return {
+            path: partial(_random_diffuse, path, one, frames, first) for path, one in paths.items()
+        }
     if what == "random":
         paths = {target / f"random-{one}.h5": one for one in range(seed, seed + runs)}
-        return {path: partial(_random, path, one, frames, whole) for path, one in paths.items()}
+        return {
+            path: partial(_random, path, one, frames, first, whole) for path, one in paths.items()
+        }
     jobs: dict[Path, Write] = {}
     for one in _SETS.get(what) or (NAMED[what],):
         path = target / f"{one.name}.h5"
         seeded = replace(one, seed=one.seed + _SEEDS_APART * seed)
         seen = seeded if whole or one.diffuse else central(seeded)
-        jobs[path] = partial(write_series, path, seen, frames)
+        jobs[path] = partial(write_series, path, seen, frames, first)
     return jobs
 
 
-def _random(path: Path, seed: int, frames: int, whole: bool) -> None:
+def _random(path: Path, seed: int, frames: int, first: int, whole: bool) -> None:
     """A run drawn here, as drawing takes a while, too."""
     side = None if whole else CENTRAL_PX
-    write_series(path, random_run(seed, side, side), frames)
+    write_series(path, random_run(seed, side, side), frames, first)
 
 
-def _random_diffuse(path: Path, seed: int, frames: int) -> None:
-    write_series(path, random_diffuse_run(seed), frames)
+def _random_diffuse(path: Path, seed: int, frames: int, first: int) -> None:
+    write_series(path, random_diffuse_run(seed), frames, first)
 
 
 def _written(jobs: dict[Path, Write], processes: int) -> Iterator[Path]:

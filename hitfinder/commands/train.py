@@ -1,4 +1,4 @@
-"""`hitfinder train`: frames to a model artifact, with its threshold and its measures."""
+"""`hitfinder train hit`: frames to a model artifact, with its threshold and its measures."""
 
 import shlex
 import sys
@@ -56,7 +56,6 @@ numbers are for trying out, and testing must not take most of the time then."""
 class Options:
     """What was asked for; None: left out."""
 
-    task: str
     network: str
     data: Sequence[Path]
     labels: Path | None
@@ -131,7 +130,6 @@ def run(target: Path, options: Options) -> int:
 def _check(options: Options) -> None:
     """Raises ConfigError for options that are wrong or contradict each other."""
     choices = (
-        ("train", options.task, ("hit", "diffuse")),
         ("--network", options.network, NETWORKS),
         ("--region", options.region, tuple(REGIONS)),
     )

@@ -34,7 +34,7 @@ from hitfinder.simulation.run import Run
 from hitfinder.training.artifact import Restrained, check_restrained
 from hitfinder.training.diffuse import train_diffuse
 from hitfinder.training.samples import WHOLE, Draw, Files, Part, Simulated
-from hitfinder.training.vgg16 import train_vgg16
+from hitfinder.training.vgg16 import Lessons, train_vgg16
 
 METHODS = ("compact", "vgg16")
 OTHERS = "frames without diffuse scattering"
@@ -48,6 +48,14 @@ is rare among the others."""
 
 SHOTS = {"compact": 8, "vgg16": 500}
 """Of each random run; of the one run that VGG16's regression learns from, as in Su's report."""
+
+TAUGHT, RANDOM = "taught", "random"
+"""What `--weights` takes beside a file."""
+
+LESSONS = 200
+"""Random runs that VGG16 is taught on, each of as many shots as for the compact model."""
+
+LESSONS_EPOCHS = 10
 
 TEST_SHOTS = 60
 SIDE_PX = 640
@@ -64,7 +72,7 @@ class Options:
     method: str
     data: Sequence[Path]
     labels: Path | None
-    weights: Path | None
+    weights: str | None
     precision: str
     runs: int | None
     shots: int | None
@@ -87,7 +95,7 @@ def run(target: Path, options: Options) -> int:
         specificity=options.specificity, confidence=options.confidence, misses=OTHERS
     )
     material = _files(options, promise) if options.data else _simulated(options)
-    epochs = options.epochs or (FILE_EPOCHS if options.data else EPOCHS)
+    epochs = options.epochs or _epochs(options)
     created_by = shlex.join(["hitfinder", *sys.argv[1:]])
     with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
         bars: dict[str, TaskID] = {}
@@ -108,12 +116,21 @@ def run(target: Path, options: Options) -> int:
         def fitted(frames: int) -> None:
             progress.advance(bar("through VGG16", material.count("training")), frames)
 
+        def made(frames: int) -> None:
+            progress.advance(bar("frames for lessons", lessons.count("training")), frames)
+
+        lessons = _lessons(options)
+        source: Path | Lessons | None = None
+        if options.weights in (None, TAUGHT):
+            source = Lessons(material=lessons, epochs=epochs, done=made, told=told)
+        elif options.weights != RANDOM:
+            source = Path(str(options.weights))
         if options.method == "vgg16":
             card = train_vgg16(
                 target,
                 material,
                 seed=options.seed,
-                weights=options.weights,
+                source=source,
                 precision=cast(Precision, options.precision),
                 created_by=created_by,
                 done=done,
@@ -142,12 +159,38 @@ def _check(options: Options) -> None:
     )
     check_options(options, choices, ("--specificity", options.specificity))
     if options.method == "vgg16":
+        if options.weights in (None, TAUGHT):
+            return
         if options.runs is not None or options.epochs is not None:
-            raise ConfigError("--runs and --epochs are of the compact model; leave them out")
-        if options.weights is not None and not options.weights.is_file():
-            raise ConfigError(f"--weights {options.weights}: no such file")
+            raise ConfigError(
+                f"--runs and --epochs: nothing is taught with --weights {options.weights}; leave "
+                "them out"
+            )
+        if options.weights != RANDOM and not Path(str(options.weights)).is_file():
+            raise ConfigError(
+                f"--weights {options.weights}: no such file; known are {TAUGHT}, {RANDOM}, and "
+                "torchvision's file"
+            )
     elif options.weights is not None or options.precision != "fp32":
         raise ConfigError("--weights and --precision are of --method vgg16; leave them out")
+
+
+def _epochs(options: Options) -> int:
+    if options.method == "vgg16":
+        return LESSONS_EPOCHS
+    return FILE_EPOCHS if options.data else EPOCHS
+
+
+def _lessons(options: Options) -> Simulated:
+    """What VGG16 is taught on; the compact model learns from more of the same runs."""
+    count, shots = options.runs or LESSONS, SHOTS["compact"]
+    return Simulated(
+        runs={"training": _random(options.seed * SEEDS_APART, count)},
+        shots={"training": shots},
+        processes=options.processes or cores(),
+        words=f"{count} simulated runs of random conditions, {shots} frames each",
+        task="diffuse",
+    )
 
 
 def _simulated(options: Options) -> Simulated:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hitfinder.dataset.frames import Series, Truth
-from hitfinder.evaluation.frame_plots import SHOWN, extremes, stretched
+from hitfinder.evaluation.frame_plots import GREYS, SHOWN, extremes, stretched
 from hitfinder.evaluation.plots import BLUE, DPI, LONGEST, ORANGE
 from hitfinder.evaluation.scores import RunScores, read_region
 from hitfinder.images.region import RegionSettings, plan_region
@@ -21,6 +22,8 @@ WHOLE = RegionSettings(kind="whole")
 NOISES = 4.0
 """Heights of a relief, in units of its noise, that are drawn black."""
 
+MAPS_A_ROW = 4
+
 WORST: tuple[tuple[Truth, bool, str], ...] = (
     ("hit", True, "Diffuse, with the lowest scores"),
     ("miss", False, "Others, with the highest scores"),
@@ -30,14 +33,19 @@ WORST: tuple[tuple[Truth, bool, str], ...] = (
 def plot_embedding(
     path: Path, maps: Mapping[str, NDArray[np.float64]], is_diffuse: NDArray[np.bool_]
 ) -> None:
-    """Each map's points (n, k) in the two coordinates that part the classes best, diffuse frames
-    in one colour, other hits in another.
+    """Each map's points (n, k) in the coordinate that parts the classes best and the first of the
+    others, diffuse frames in one colour, other hits in another.
     """
-    figure = Figure(figsize=(5.2 * len(maps), 5.0), layout="constrained")
-    for axes, (title, points) in zip(
-        figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True
-    ):
-        first, second = sorted(np.argsort(_apart(points, is_diffuse))[::-1][:2])
+    cols = min(len(maps), MAPS_A_ROW)
+    rows = -(-len(maps) // cols)
+    figure = Figure(figsize=(5.2 * cols, 5.0 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, cols, squeeze=False).flat)
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, (title, points) in zip(panels, maps.items(), strict=False):
+        axes.set_axis_on()
+        best = int(np.argmax(_apart(points, is_diffuse)))
+        first, second = sorted((best, int(best == 0)))
         for of, colour, name in (
             (~is_diffuse, BLUE, "other hits"),
             (is_diffuse, ORANGE, "diffuse"),
@@ -64,7 +72,7 @@ def plot_worst_diffuse(
     path: Path, runs: Sequence[RunScores], series: Sequence[Series], model: OnnxModel
 ) -> None:
     """The diffuse frames with the lowest scores and the others with the highest, `SHOWN` of each,
-    and below each what the model saw of it, its output `relief`, where it has one.
+    and below each what the model saw of it, its output `relief`.
 
     `series` are those that `runs` were scored from, their labels `as_diffuse`.
     Raises ConfigError and ModelRunError.
@@ -72,7 +80,7 @@ def plot_worst_diffuse(
     figure = Figure(figsize=(2.6 * SHOWN, 11.5), layout="constrained")
     parts = figure.subfigures(2, 1, squeeze=False).flat
     for part, (truth, lowest, title) in zip(parts, WORST, strict=True):
-        part.supylabel(title, fontsize=11)
+        part.supylabel(f"{title};\nbelow each, what was judged of it", fontsize=11)
         panels = part.subplots(2, SHOWN)
         for axes in panels.flat:
             axes.set_axis_off()
@@ -84,10 +92,46 @@ def plot_worst_diffuse(
                 continue
             score = float(runs[run].scores[number])
             names = ", ".join(ref.label.artefacts) if ref.label else ""
-            panels[0, place].imshow(stretched(image[0]), cmap="gray_r", vmin=0, vmax=1)
-            title = f"{runs[run].run} #{number}\nscore {score:.4f}\n{names[:LONGEST]}"
-            panels[0, place].set_title(title, fontsize=8)
+            _draw_frame(panels[0, place], image[0])
+            lines = f"{runs[run].run} #{number}\nscore {score:.4f}\n{names[:LONGEST]}"
+            panels[0, place].set_title(lines, fontsize=8)
             seen = model.outputs(image).get("relief")
             if seen is not None:
-                panels[1, place].imshow(seen[0], cmap="gray_r", vmin=-NOISES, vmax=NOISES)
+                _draw(panels[1, place], seen[0])
     figure.savefig(path, dpi=DPI)
+
+
+def plot_seen(path: Path, frames: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> None:
+    """What each method sees of the same frames: a row for each, named, its pixels first, and then
+    heights, (rows, cols) or (colours, rows, cols), NaN = not measured; in one column all in the
+    first row's spread.
+    """
+    columns = max(len(each) for each in frames.values())
+    figure = Figure(figsize=(3.0 * columns, 3.3 * len(frames)), layout="constrained")
+    rows = figure.subplots(len(frames), columns, squeeze=False)
+    first = next(iter(frames.values()))
+    highest = {title: float(NOISES / 2 * np.nanstd(heights)) for title, heights in first.items()}
+    for panels, (name, pictures) in zip(rows, frames.items(), strict=True):
+        for place, (axes, (title, pixels)) in enumerate(
+            zip(panels, pictures.items(), strict=False)
+        ):
+            axes.set(xticks=[], yticks=[], title=title)
+            if place:
+                _draw(axes, pixels, highest[title])
+            else:
+                _draw_frame(axes, pixels)
+        panels[0].set_ylabel(name)
+    figure.savefig(path, dpi=DPI)
+
+
+def _draw_frame(axes: Axes, pixels: NDArray[np.float32]) -> None:
+    axes.imshow(stretched(pixels), cmap=GREYS, vmin=0, vmax=1, interpolation="none")
+
+
+def _draw(axes: Axes, heights: NDArray[np.float32], highest: float = NOISES) -> None:
+    """Heights (rows, cols) in greys, (3, rows, cols) in colours; dark is high."""
+    if heights.ndim == 3:
+        drawn = np.clip(0.5 - heights.transpose(1, 2, 0) / (2 * highest), 0, 1)
+        axes.imshow(drawn, interpolation="none")
+    else:
+        axes.imshow(heights, cmap=GREYS, vmin=-highest, vmax=highest, interpolation="none")

@@ -40,6 +40,9 @@ CROWDED = 60
 NAME = 36
 """Letters of a name that fit over a frame."""
 
+GREYS = colormaps["gray_r"].with_extremes(bad="#E8D9B0")
+"""White is dark, black is bright, and what was not measured is neither."""
+
 PARTS: tuple[tuple[Truth, bool, str], ...] = (
     ("hit", True, "Hits with the lowest scores"),
     ("miss", False, "Misses with the highest scores"),
@@ -141,12 +144,11 @@ def _read(
 
 
 def _show(axes: Axes, shown: Shown) -> None:
-    colours = colormaps["gray_r"].with_extremes(bad="#E8D9B0")
     rows, cols = shown.pixels.shape
     axes.set_axis_on()
     axes.imshow(
         stretched(shown.pixels),
-        cmap=colours,
+        cmap=GREYS,
         vmin=0,
         vmax=1,
         extent=(0, cols, rows, 0),

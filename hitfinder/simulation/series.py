@@ -24,15 +24,15 @@ _SHOTS_A_HIT = 50
 """A run with fewer hits is of no use to learn from."""
 
 
-def write_series(path: Path, run: Run, frames: int) -> None:
-    """Write the run's first `frames` shots to one HDF5 file, truth included. Equal runs give
-    equal files.
+def write_series(path: Path, run: Run, frames: int, first: int = 0) -> None:
+    """Write `frames` shots of the run from shot `first` on to one HDF5 file, truth included.
+    Equal arguments give equal files.
 
     Raises DataFileError when it cannot be written.
     """
     simulator = Simulator(run)
     with _writer(path, simulator) as writer:
-        for number in range(frames):
+        for number in range(first, first + frames):
             frame = simulator.shot(number)
             _add(writer, frame, frame.label)
 

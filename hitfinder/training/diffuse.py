@@ -74,9 +74,7 @@ def train_diffuse(
     """
     torch.use_deterministic_algorithms(True)
     samples = material.load("training", textures_of, partial(done, "training"))
-    learned, held_out = _sets(samples)
-    with one_thread():
-        net, curves = _best(learned, held_out, epochs, seed, told)
+    net, curves = learned(samples, epochs=epochs, seed=seed, told=told)
     draft = ModelCard(
         name=folder.name,
         version="1",
@@ -101,11 +99,20 @@ def train_diffuse(
     return write_artifact(folder, graph, draft, material, curves, promise=promise, done=done)
 
 
+def learned(
+    samples: Sequence[Samples], *, epochs: int, seed: int, told: Callable[[Epoch], None]
+) -> tuple[DiffuseNet, list[Epoch]]:
+    """The network that learned from textures, and how it went. Raises DataFileError."""
+    known, beside = _sets(samples)
+    with one_thread():
+        return _best(known, beside, epochs, seed, told)
+
+
 def _sets(samples: Sequence[Samples]) -> tuple[_Set, _Set | None]:
     """What is learned from, and the held-out runs beside it, if there are any."""
-    learned, beside = held_out(samples)
-    check_classes(learned, NAMES)
-    return _set(learned), _set(beside) if beside else None
+    known, beside = held_out(samples)
+    check_classes(known, NAMES)
+    return _set(known), _set(beside) if beside else None
 
 
 def _set(samples: Sequence[Samples]) -> _Set:
@@ -118,14 +125,13 @@ def _set(samples: Sequence[Samples]) -> _Set:
     )
 
 
-def _standardise(net: DiffuseNet, textures: Tensor) -> None:
-    """Set the usual middle and spread of each channel, over the cells that were measured."""
+def usual(textures: Tensor) -> tuple[Tensor, Tensor]:
+    """Each channel's usual middle and spread (1, TEXTURES, 1, 1), over cells that were measured."""
     there = textures[:, -1:]
     total = there.sum()
     middle = (textures * there).sum((0, 2, 3), keepdim=True) / total
     square = ((textures - middle) ** 2 * there).sum((0, 2, 3), keepdim=True) / total
-    net.middle.copy_(middle)
-    net.spread.copy_(square.sqrt() + LEAST_SPREAD)
+    return middle, square.sqrt() + LEAST_SPREAD
 
 
 def _best(
@@ -138,7 +144,8 @@ def _best(
     for once in range(TRIES if held_out else 1):
         torch.manual_seed(seed + once)
         net = DiffuseNet()
-        _standardise(net, learned.textures)
+        for mine, found in zip((net.middle, net.spread), usual(learned.textures), strict=True):
+            mine.copy_(found)
         curves = _fit(net, learned, held_out, epochs, seed + once, told)
         tries.append((curves[-1].validation_loss or 0.0, net, curves))
     _, net, curves = min(tries, key=lambda each: each[0])
@@ -180,20 +187,39 @@ def changed(textures: Tensor, generator: torch.Generator) -> Tensor:
     """A batch (k, TEXTURES, CELLS, CELLS) turned or mirrored, and half of the times with a
     rectangle of cells as if nothing had been measured there.
     """
+    change = drawn_change(generator)
+    textures = change.turned(textures).clone()
+    textures[:, -1] *= change.seen
+    return textures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """`quarters` turns, then mirrored or not; and `seen` (CELLS, CELLS), 0 where nothing is."""
+
+    quarters: int
+    mirrored: bool
+    seen: Tensor
+
+    def turned(self, maps: Tensor) -> Tensor:
+        """Maps (k, channels, side, side) turned and mirrored."""
+        maps = torch.rot90(maps, self.quarters, (2, 3))
+        return maps.flip(3) if self.mirrored else maps
+
+
+def drawn_change(generator: torch.Generator) -> Change:
+    """At random."""
     turns, mirrored, blotted = torch.rand(3, generator=generator).tolist()
-    textures = torch.rot90(textures, int(4 * turns), (2, 3))
-    if mirrored < 0.5:
-        textures = textures.flip(3)
+    seen = torch.ones(CELLS, CELLS)
     if blotted < BLOTTED:
-        textures = textures.clone()
         sides = torch.randint(1, CELLS // 2 + 1, (2,), generator=generator).tolist()
         rows, cols = (
             slice(start, start + side)
             for side in sides
             for start in torch.randint(0, CELLS - side, (1,), generator=generator).tolist()
         )
-        textures[:, -1, rows, cols] = 0
-    return textures
+        seen[rows, cols] = 0
+    return Change(quarters=int(4 * turns), mirrored=mirrored < 0.5, seen=seen)
 
 
 def _mean_loss(net: DiffuseNet, of: _Set) -> float:

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.inference.sessions import cpu_session
-from hitfinder.training.networks.relief import relief_graph
-from hitfinder.training.networks.texture import texture_graph
-from hitfinder.training.networks.vgg16 import SIDE
+from hitfinder.training.networks.colours import COLOURS, picture_graph
+from hitfinder.training.networks.texture import CELLS, SIDE, TEXTURES, texture_graph
 
 
 def textures_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -21,9 +20,24 @@ def textures_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return _one_by_one(_texture(), images)
 
 
-def reliefs_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Images (k, H, W) to a relief's features (k, CHANNELS, 224, 224), for VGG16."""
-    return _one_by_one(_relief(), images)
+def pictures_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Images (k, H, W) to pictures (k, COLOURS, SIDE, SIDE), for VGG16."""
+    return _one_by_one(_picture(), images)
+
+
+def lessons_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Images (k, H, W) to both, each frame's picture and texture in one row; `opened` undoes it."""
+    both = (pictures_of(images), textures_of(images))
+    return np.concatenate([each.reshape(len(images), -1) for each in both], axis=1)
+
+
+def opened(lessons: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pictures and textures (see above) of k frames."""
+    pictures, textures = np.split(lessons, [COLOURS * SIDE * SIDE], axis=1)
+    return (
+        pictures.reshape(-1, COLOURS, SIDE, SIDE),
+        textures.reshape(-1, TEXTURES, CELLS, CELLS),
+    )
 
 
 def _one_by_one(session: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -37,5 +51,5 @@ def _texture() -> Any:
 
 
 @lru_cache(maxsize=1)
-def _relief() -> Any:
-    return cpu_session(relief_graph(SIDE))
+def _picture() -> Any:
+    return cpu_session(picture_graph())

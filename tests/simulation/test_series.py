@@ -99,12 +99,24 @@ def test_the_command_gives_named_runs_other_shots_for_other_seeds(tmp_path: Path
     assert (first.frames[0].load().whole() != second.frames[0].load().whole()).any()
 
 
+def test_the_command_gives_other_shots_of_the_same_run(tmp_path: Path) -> None:
+    arguments = {"what": "90", "runs": 1, "seed": 0, "whole": False, "processes": 1}
+    for folder, frames, first in (("all", 4, 0), ("rest", 2, 2)):
+        simulate(tmp_path / folder, frames=frames, first=first, **arguments)  # type: ignore[arg-type]
+    every, rest = (open_series([tmp_path / name / "90.h5"])[0].frames for name in ("all", "rest"))
+    assert [len(every), len(rest)] == [4, 2]
+    for one, other in zip(every[2:], rest, strict=True):
+        np.testing.assert_array_equal(one.load().whole(), other.load().whole())
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"what": "nothing"}, "simulate nothing: known are random, random-diffuse, paper, "),
         ({"frames": 0}, "--frames 0: must be 1 or more"),
         ({"seed": -1}, "--seed -1: must be 0 or more"),
+        ({"first": -1}, "--first -1: must be 0 or more"),
+        ({"what": "demo", "first": 3}, "the demo is always the same"),
     ],
 )
 def test_the_command_refuses_what_it_does_not_know(

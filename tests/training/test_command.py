@@ -18,7 +18,6 @@ from tests.training.material import HITS, MISSES, half_hits, write_runs
 
 FRAMES = 30
 PLAIN = Options(
-    task="hit",
     network="hit",
     data=(),
     labels=None,
@@ -170,10 +169,6 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
     "runs for li2018": (
         lambda at, _: replace(PLAIN, network="li2018", runs=3),
         "li2018 trains on the runs 90, 91, 92",
-    ),
-    "another task": (
-        lambda at, _: replace(PLAIN, task="fibre"),
-        "train fibre: known are hit, diffuse",
     ),
     "another network": (
         lambda at, _: replace(PLAIN, network="vgg"),

@@ -12,14 +12,16 @@ import torch
 from onnx import ModelProto
 
 from hitfinder.commands import evaluate_diffuse
-from hitfinder.commands.train_diffuse import Options, run
+from hitfinder.commands.train_diffuse import Options, _files, run
 from hitfinder.errors import ArtifactError, HitfinderError
+from hitfinder.evaluation.curves import Epoch
 from hitfinder.inference.model_card import Precision, load_card
 from hitfinder.inference.onnx_model import OnnxModel
-from hitfinder.training import vgg16
-from hitfinder.training.fixed import reliefs_of, textures_of
+from hitfinder.training import teaching, vgg16
+from hitfinder.training.artifact import Restrained
+from hitfinder.training.fixed import lessons_of, opened, pictures_of, textures_of
 from hitfinder.training.networks.diffuse import DiffuseNet, diffuse_graph
-from hitfinder.training.networks.vgg16 import from_state, load_vgg16, random_vgg16
+from hitfinder.training.networks.vgg16 import drawn, from_state, load_vgg16, random_vgg16
 from tests.training.rough import rough, write_rough
 
 PLAIN = Options(
@@ -37,6 +39,7 @@ PLAIN = Options(
     processes=1,
 )
 NARROW = 32
+PROMISE = Restrained(specificity=0.6, confidence=0.9, misses="others")
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +103,25 @@ def test_evaluate_sets_every_method_in_a_row(
     for name in ("compact", "anisotropy", "diffusion map, common line"):
         assert f"| {name} |" in table
     markdown = (out / "report.md").read_text()
-    for name in ("worst.png", "embedding.png"):
+    for name in ("worst.png", "seen.png", "embedding.png"):
         assert (out / name).stat().st_size > 5000
         assert f"]({name})" in markdown
     assert "| run2, compact |" in markdown
-    assert (out / "report.json").read_text().count('"method"') == 7
+    assert (out / "report.json").read_text().count('"method"') == 15
+
+
+def test_what_was_learned_from_is_not_judged(
+    compact: Path, files: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(HitfinderError, match=r"run1\.h5: is judged as well"):
+        evaluate_diffuse.run(
+            files[1:3],
+            models=[str(compact)],
+            out=tmp_path,
+            labels=None,
+            learn=files[:2],
+            threshold=None,
+        )
 
 
 @pytest.mark.parametrize(
@@ -114,8 +131,8 @@ def test_evaluate_sets_every_method_in_a_row(
         ({"precision": "int4"}, "--precision int4: known are"),
         ({"specificity": 1.0}, "--specificity 1: must lie between 0 and 1"),
         ({"precision": "int8"}, "are of --method vgg16"),
-        ({"method": "vgg16", "epochs": None, "weights": Path("none.pth")}, "no such file"),
-        ({"method": "vgg16"}, "are of the compact model"),
+        ({"method": "vgg16", "epochs": None, "weights": "none.pth"}, "none.pth: no such file"),
+        ({"method": "vgg16", "weights": "random"}, "nothing is taught with --weights random"),
         ({"labels": Path("labels.csv")}, "--labels without --data"),
         ({"runs": 0}, "--runs 0: must be 1 or more"),
     ],
@@ -170,13 +187,13 @@ def test_weights_bear_torchvisions_names() -> None:
 
 @pytest.fixture(scope="module")
 def narrow() -> tuple[object, vgg16.Head, np.ndarray, np.ndarray, np.ndarray]:
-    """A narrow VGG16 fitted to 24 frames; images, their features, scikit-learn's scores."""
+    """A narrow VGG16 fitted to 24 frames; images, their pictures, scikit-learn's scores."""
     images = np.stack([rough(seed, strength=0.3 * (seed % 2)) for seed in range(24)])
-    features = reliefs_of(images)
+    pictures = pictures_of(images)
     net = random_vgg16(1, NARROW)
-    numbers = vgg16.numbers_of(net, features)
+    numbers = vgg16.numbers_of(net, pictures)
     pipeline = vgg16.fit(numbers, np.arange(24, dtype=np.int8) % 2, 1)
-    return net, vgg16.folded(pipeline), images, features, pipeline.predict_proba(numbers)[:, 1]
+    return net, vgg16.folded(pipeline), images, pictures, pipeline.predict_proba(numbers)[:, 1]
 
 
 @pytest.mark.parametrize(("precision", "near"), [("fp32", 1e-4), ("fp16", 0.02), ("int8", 0.15)])
@@ -185,7 +202,58 @@ def test_the_graph_is_scikit_learns_pipeline(
     precision: Precision,
     near: float,
 ) -> None:
-    net, head, images, features, wanted = narrow
-    graph = vgg16.vgg16_graph(net, head, precision, features)  # type: ignore[arg-type]
+    net, head, images, pictures, wanted = narrow
+    graph = vgg16.vgg16_graph(net, head, precision, pictures)  # type: ignore[arg-type]
     assert np.ptp(wanted) > 0.5
     np.testing.assert_allclose(scores(graph, images), wanted, atol=near)
+
+
+def test_lessons_hold_both() -> None:
+    images = np.stack([rough(seed) for seed in range(2)])
+    pictures, textures = opened(lessons_of(images))
+    np.testing.assert_array_equal(pictures, pictures_of(images))
+    np.testing.assert_array_equal(textures, textures_of(images))
+
+
+def test_vgg16_is_taught_and_fitted(files: list[Path], tmp_path: Path) -> None:
+    losses: list[Epoch] = []
+    heard: list[int] = []
+    known = _files(replace(PLAIN, data=files), PROMISE)
+    card = vgg16.train_vgg16(
+        tmp_path / "out",
+        known,
+        seed=1,
+        source=vgg16.Lessons(
+            material=known, epochs=5, narrow=NARROW, done=heard.append, told=losses.append
+        ),
+        precision="fp32",
+        created_by="",
+        done=lambda part, frames: None,
+        fitted=lambda frames: None,
+    )
+    assert card.weights_origin.startswith("VGG16: 32 times narrower than described, taught by")
+    assert sum(heard) == known.count("training")
+    assert len(losses) == 5
+    assert losses[-1].loss < losses[0].loss
+    assert (tmp_path / "out" / "curves.csv").read_text().count("\n") == 6
+    found = OnnxModel.load(tmp_path / "out", "cpu").outputs(rough(998, strength=0.3)[np.newaxis])
+    assert 0 <= found["score"][0] <= 1
+    assert found["embedding"].shape[0] == 1
+    assert found["relief"].shape == (1, 3, 112, 112)
+
+
+def test_what_normalised_the_maps_is_folded_into_the_weights() -> None:
+    torch.manual_seed(2)
+    pupil = teaching._Pupil(random_vgg16(2, NARROW))
+    pictures = torch.from_numpy(pictures_of(np.stack([rough(seed) for seed in range(4)])))
+    for _ in range(3):
+        pupil(pictures)  # so that means and variances are those of something
+    pupil.eval()
+    with torch.no_grad():
+        for parameter in pupil.norms.parameters():
+            parameter.uniform_(0.5, 1.5)
+        _, wanted = pupil(pictures)
+        numbers = teaching._folded(pupil)(drawn(pictures))
+        said = pupil.verdict(numbers[:, -pupil.net.width :])[:, 0]
+    assert float(wanted.std()) > 1e-3
+    np.testing.assert_allclose(said.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-4)

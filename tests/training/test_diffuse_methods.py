@@ -29,7 +29,6 @@ from hitfinder.training.diffuse_methods.similarity import (
     correlation,
     euclidean,
 )
-from hitfinder.training.diffuse_methods.tables import OTHER_TEST, TEST, TRAIN
 from tests.simulation.runs import PLAIN
 
 SIDE = 240
@@ -95,7 +94,8 @@ def test_a_round_background_leaves_nothing() -> None:
     image[100:112] = np.nan
     image[:, 60:70] = np.nan
     light_left = prepared(image)
-    assert light_left.anisotropy[0] < 0.02 * np.nanmean(image)
+    # 1 % is what the profile's slope leaves in rings one block wide; it comes to 1.03 %.
+    assert light_left.anisotropy[0] < 0.0105 * np.nanmean(image)
     uneven = image * (1 + np.float32(0.2) * np.sin(np.arange(SIDE, dtype=np.float32) / 9))
     assert prepared(uneven).anisotropy[0] > 4 * light_left.anisotropy[0]
     assert light_left.polar.shape == (1, SECTORS, RINGS)
@@ -203,18 +203,11 @@ def test_every_method_learns_from_frames_that_differ_clearly() -> None:
     test, truth = frames(16)
     right = {}
     for name, method in METHODS.items():
-        scores = method(train, known, test)
+        judged = method(train, known, test)
+        scores = judged.scores
+        assert (judged.points is None) == (name == "anisotropy")
         assert scores.shape == (16,)
         assert ((scores >= 0) & (scores <= 1)).all()
         right[name] = float(((scores >= 0.5) == truth).mean())
     assert right["anisotropy"] > 0.9
     assert right["diffusion map, common line"] > 0.8
-
-
-def test_no_frame_of_the_tables_is_learned_from() -> None:
-    assert {portion.run.name for portion in OTHER_TEST}.isdisjoint(
-        portion.run.name for portion in TRAIN
-    )
-    (train,), (test,) = TRAIN, TEST
-    assert test.first + 50 * test.count < train.first
-    assert sum(portion.count for portion in OTHER_TEST) == train.count == test.count == 500

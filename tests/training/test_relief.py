@@ -1,12 +1,16 @@
 """The half of the diffuse models that learns nothing: what it takes off, and what cannot matter."""
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from hitfinder.inference.sessions import cpu_session
-from hitfinder.training.fixed import reliefs_of, textures_of
-from hitfinder.training.networks.relief import BINS, CHANNELS, Radii
+from hitfinder.training.fixed import pictures_of, textures_of
+from hitfinder.training.networks.colours import COLOURS
+from hitfinder.training.networks.relief import BINS, CHANNELS, Radii, relief_graph
 from hitfinder.training.networks.texture import CELLS, TEXTURES
 from hitfinder.training.onnx_graph import Graph
 from tests.training.rough import rough
@@ -16,8 +20,13 @@ COARSEST_FLAT = 15
 """The texture's channel of mean squares, eight times as coarse."""
 
 
+@lru_cache
+def session() -> Any:
+    return cpu_session(relief_graph(224))
+
+
 def relief(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = reliefs_of(image[np.newaxis])[0]
+    found: NDArray[np.float32] = session().run(None, {"image": image[np.newaxis]})[0][0]
     return found
 
 
@@ -114,3 +123,18 @@ def test_turning_a_frame_turns_its_texture() -> None:
     turned = textures_of(np.rot90(image).copy()[np.newaxis])[0]
     difference = abs(np.rot90(straight, axes=(1, 2)) - turned)
     assert np.median(difference) < 0.7 * np.median(abs(straight - turned))
+
+
+def test_noise_varies_as_much_in_every_colour_and_diffuse_scattering_does_not() -> None:
+    shape = (672, 672)
+    noise, diffuse = (
+        pictures_of(rough(8, shape=shape, strength=each)[np.newaxis])[0] for each in (0.0, 0.2)
+    )
+    assert noise.shape == (COLOURS, 112, 112)
+    quiet, loud = (maps[:, 8:-8, 8:-8].std(axis=(1, 2)) for maps in (noise, diffuse))
+    np.testing.assert_allclose(quiet, 1.2, atol=0.25)
+    assert loud[0] < loud[1] < loud[2]
+    assert loud[2] > 2 * quiet[2]
+    image = rough(8, shape=shape)
+    image[:, 96:192] = np.nan  # sixteen places
+    assert not pictures_of(image[np.newaxis])[0][:, :, 16:32].any()

@@ -1,8 +1,9 @@
 """The rows of the table that learn no network: from labelled frames and others to the others'
-scores, P(diffuse).
+scores, P(diffuse), and to where they lie in a diffusion map.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,24 +19,30 @@ from hitfinder.training.diffuse_methods.similarity import common_line, correlati
 Scores = NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """m frames: `scores` (m,) in [0, 1]; `points` (m, k) where a map puts them, if one does."""
+
+    scores: Scores
+    points: NDArray[np.float64] | None = None
+
+
 class Method(Protocol):
-    """Scores (m,) in [0, 1] of m test frames from n training frames and whether each is diffuse,
-    (n,) bool.
-    """
+    """Judges m test frames by n training frames and whether each is diffuse, (n,) bool."""
 
     def __call__(
         self, train_frames: Prepared, train_labels: NDArray[np.bool_], test_frames: Prepared
-    ) -> Scores:
+    ) -> Judged:
         """See the class."""
         ...
 
 
 def anisotropy(
     train_frames: Prepared, train_labels: NDArray[np.bool_], test_frames: Prepared
-) -> Scores:
+) -> Judged:
     """By how much is left without the round background; the threshold is learned."""
     train, test = (np.log(each.anisotropy)[:, None] for each in (train_frames, test_frames))
-    return fitted(train, train_labels, test)
+    return Judged(scores=fitted(train, train_labels, test))
 
 
 def diffusion_map(similarity: Callable[[Prepared], NDArray[np.float64]]) -> Method:
@@ -43,10 +50,11 @@ def diffusion_map(similarity: Callable[[Prepared], NDArray[np.float64]]) -> Meth
 
     def method(
         train_frames: Prepared, train_labels: NDArray[np.bool_], test_frames: Prepared
-    ) -> Scores:
+    ) -> Judged:
         points = embedded(similarity(joined([train_frames, test_frames])))
         known = len(train_frames)
-        return fitted(points[:known], train_labels, points[known:])
+        scores = fitted(points[:known], train_labels, points[known:])
+        return Judged(scores=scores, points=points[known:])
 
     return method
 

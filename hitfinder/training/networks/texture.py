@@ -49,7 +49,7 @@ def texture(g: Graph, features: str) -> str:
 
     there = channel(CHANNELS - 1)
     found: list[str] = []
-    for level, (maps, known) in enumerate(_levels(g, channel(0), there)):
+    for level, (maps, known) in enumerate(levels(g, channel(0), there)):
         power = _cells(g, g.op("Mul", maps, maps), known, level)
         found.append(g.op("Log", g.op("Add", g.op("Mul", power, 4.0**level), FAINTEST)))
         if level < LEVELS - 1:
@@ -68,10 +68,12 @@ def texture_graph() -> bytes:
     return content
 
 
-def _levels(g: Graph, maps: str, there: str) -> list[tuple[str, str]]:
-    """Maps ever coarser, 0 where not known, and 1 where known."""
+def levels(g: Graph, maps: str, there: str, count: int = LEVELS) -> list[tuple[str, str]]:
+    """Maps (N, 1, h, w) ever coarser, each of half the sides, 0 where not known, and 1 where
+    known.
+    """
     found = [(maps, there)]
-    for _ in range(LEVELS - 1):
+    for _ in range(count - 1):
         share = _averaged(g, there, 2)
         there = g.number(g.op("Greater", share, ENOUGH))
         mean = g.op("Div", _averaged(g, maps, 2), g.op("Max", share, ENOUGH))

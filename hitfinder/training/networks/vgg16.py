@@ -5,9 +5,9 @@ names that torchvision gives them, so that its file of weights learned from phot
 Su's report, what counts is what comes out of the two wide layers (fc6 and fc7, 4096 numbers each,
 after their ReLU); the last layer, a thousand kinds of photographs, is left out.
 
-The three channels, red, green and blue of a photograph, are a relief's three kinds of heights
-(`relief`), each multiplied so that it varies about as much as a photograph's normalised colours.
-What it does not know: what is made of the numbers (`training.vgg16`).
+Red, green and blue are those of `colours`, which vary about as much as a photograph's when they
+are normalised; each of their places is drawn as 2 x 2 pixels. What it does not know: where weights
+come from (`training.teaching`), and what is made of the numbers (`training.vgg16`).
 """
 
 import hashlib
@@ -21,33 +21,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own name for it)
 
 from hitfinder.errors import ArtifactError
+from hitfinder.training.networks.colours import COLOURS
+from hitfinder.training.networks.texture import SIDE as PLACES
 from hitfinder.training.onnx_graph import Graph
 
 SIDE = 224
+DOUBLED = SIDE // PLACES
 NUMBERS = 8192
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of the 3 x 3 convolutions; each stage ends with a maximum over 2 x 2."""
 
 WIDE = 4096
-HEIGHTS = (1 / 3, 1 / 3, 4.0)
-"""What a relief's channels are multiplied by."""
-
 FILE = "vgg16-397923af.pth"
 FILE_SHA256 = "397923af"
 """torchvision's file of weights and how its SHA-256 begins; the name says it."""
 
 
 class Vgg16(nn.Module):
-    """A relief's features (N, CHANNELS, 224, 224) → (N, 8192): fc6's 4096 numbers, then fc7's.
-    With `narrow` every layer has so many times fewer channels: the same shape, for less.
+    """Pictures (N, COLOURS, 224, 224) → (N, 8192): fc6's 4096 numbers, then fc7's. With `narrow`
+    every layer has so many times fewer channels: the same shape, for less.
     """
-
-    heights: Tensor
 
     def __init__(self, narrow: int = 1) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels = 3
+        channels = COLOURS
         for stage in STAGES:
             for full in stage:
                 wider = full // narrow
@@ -56,19 +54,22 @@ class Vgg16(nn.Module):
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         # torchvision's places: 1 and 4 are ReLU, 2 and 5 drop out while it learns.
-        wide = WIDE // narrow
+        self.width = wide = WIDE // narrow
         self.classifier = nn.ModuleDict(
             {"0": nn.Linear(channels * (SIDE // 32) ** 2, wide), "3": nn.Linear(wide, wide)}
         )
-        heights = torch.tensor(HEIGHTS).reshape(1, 3, 1, 1)
-        self.register_buffer("heights", heights, persistent=False)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor) -> Tensor:
         """See the class."""
-        maps = self.features(features[:, :3] * self.heights)
+        maps = self.features(pictures)  # (N, channels, 7, 7)
         sixth = F.relu(self.classifier["0"](maps.flatten(1)))
         seventh = F.relu(self.classifier["3"](sixth))
         return torch.cat([sixth, seventh], 1)
+
+
+def drawn(pictures: Tensor) -> Tensor:
+    """(N, COLOURS, 112, 112) → (N, COLOURS, 224, 224)."""
+    return F.interpolate(pictures, scale_factor=DOUBLED, mode="nearest")
 
 
 def random_vgg16(seed: int, narrow: int = 1) -> Vgg16:
@@ -118,16 +119,15 @@ def from_state(stored: dict[str, Tensor]) -> Vgg16:
     return net
 
 
-def vgg16_numbers(g: Graph, features: str, net: Vgg16, *, half: bool = False) -> str:
-    """Add the network to a graph: a relief's `features` → (N, 8192) float32. With `half` its
-    weights and all that it computes are float16.
+def vgg16_numbers(g: Graph, pictures: str, net: Vgg16, *, half: bool = False) -> str:
+    """Add the network to a graph: `pictures` (N, COLOURS, 224, 224) → (N, 8192) float32. With
+    `half` its weights and all that it computes are float16.
     """
     kind = np.float16 if half else np.float32
     weights = {
         name: value.detach().numpy().astype(kind) for name, value in net.state_dict().items()
     }
-    colours = g.op("Slice", features, g.ints(0), g.ints(3), g.ints(1))
-    maps = g.op("Mul", colours, g.constant(net.heights.numpy()))
+    maps = pictures
     if half:
         maps = g.op("Cast", maps, to=TensorProto.FLOAT16)
 
