@@ -32,7 +32,8 @@ from hitfinder.dataset.series import open_series
 from hitfinder.errors import HitfinderError
 from hitfinder.evaluation.measures import kept_at
 from hitfinder.evaluation.scores import read_region, run_names
-from hitfinder.images.region import RegionReader, RegionSettings, plan_region
+from hitfinder.images.reader import RegionReader
+from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.peaks.finder import plan_peaks
 from hitfinder.peaks.rings import radius_map

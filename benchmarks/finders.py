@@ -22,7 +22,7 @@ from benchmarks.material import Shots, radii, regions, shots
 from benchmarks.peers import PEERS, PeerError, PeerFinders, peer_finders
 from benchmarks.record import Bar, Column, Plot, Row, Section, Spread, Tell, spread
 from hitfinder.frame import array_payload
-from hitfinder.images.region import RegionReader
+from hitfinder.images.reader import RegionReader
 from hitfinder.inference.model_card import find_artifact
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.peaks.finder import plan_peaks

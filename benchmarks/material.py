@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.frame import Detector, array_payload
-from hitfinder.images.region import RegionReader, RegionSettings, plan_region
+from hitfinder.images.reader import RegionReader
+from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.peaks.rings import radius_map
 from hitfinder.simulation.catalog import DEMO
 from hitfinder.simulation.simulator import Simulator

@@ -11,7 +11,8 @@ from hitfinder.errors import ConfigError, DataFileError
 from hitfinder.frame import Detector
 from hitfinder.images.gather import gather_map
 from hitfinder.images.geometry import read_geometry
-from hitfinder.images.region import RegionReader, RegionSettings, plan_region
+from hitfinder.images.reader import RegionReader
+from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.serving.scorer import Plan
 
 Planner = Callable[[RegionSettings], Plan]

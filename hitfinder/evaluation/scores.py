@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from hitfinder.dataset.frames import FrameRef, Label, Series
 from hitfinder.errors import DataFileError, PayloadError
-from hitfinder.images.region import RegionReader, RegionSettings, is_blank, plan_region
+from hitfinder.images.reader import RegionReader, is_blank
+from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.inference.onnx_model import OnnxModel
 
 BATCH_SIZES = {"cpu": 4, "cuda": 32}

@@ -6,7 +6,8 @@ What this file does not know: what the peaks are for.
 from dataclasses import dataclass
 
 from hitfinder.dataset.frames import Series
-from hitfinder.images.region import RegionReader, RegionSettings, plan_region
+from hitfinder.images.reader import RegionReader
+from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.peaks.finder import PeakFinder, plan_peaks
 from hitfinder.peaks.settings import PeakSettings
 

@@ -1,24 +1,23 @@
 """The pixels a model sees: a region of a frame, as float32 with NaN = no measurement.
 
-Planned once for a detector and a payload shape, then read for every frame, decoding only the band
-of rows that the region needs, and of a large one no more at a time than the processor's cache
-holds. Nothing is done to the pixels besides: normalising is the model's
-business. A region may stick out of the frame; what lies outside is NaN.
+Planned here once for a detector and a payload shape, then read for every frame (`reader`), decoding
+only the band of rows that the region needs, and of a large one no more at a time than the
+processor's cache holds. A region may stick out of the frame; what lies outside is NaN.
 What this file does not know: how payloads are encoded, and where modules sit (`gather`).
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from hitfinder.errors import ConfigError, PayloadError
-from hitfinder.frame import Detector, Payload
+from hitfinder.errors import ConfigError
+from hitfinder.frame import Detector
 from hitfinder.images.gather import GatherMap
 from hitfinder.images.ice import ice_rings
+from hitfinder.images.reader import Box, BoxReader, GatherReader, Limits, Piece, RegionReader
 from hitfinder.settings import Settings
 
 FURTHEST = 100_000
@@ -62,189 +61,6 @@ class RegionSettings(Settings):
         return self
 
 
-class RegionReader(Protocol):
-    """Reads one region of every frame."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W) of the region."""
-        ...
-
-    @property
-    def beam_px(self) -> tuple[float, float] | None:
-        """(y, x) of the beam from the region's first outer corner; None where unknown."""
-        ...
-
-    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
-        """Write the region into `out` (H, W) float32, all of it.
-
-        Raises PayloadError when the payload has not the planned shape or cannot be decoded.
-        """
-        ...
-
-    def places(self) -> NDArray[np.int32]:
-        """(H, W) which pixel of the flat payload each of the region is; -1 where there is none,
-        or none that may be used.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """Rows [top, bottom) and columns [left, right)."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns)."""
-        return self.bottom - self.top, self.right - self.left
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A rectangle of a payload's flat rows and where it goes in the region."""
-
-    source: Box
-    row: int
-    col: int
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Which values are no measurement."""
-
-    saturation: float | None
-    underload: float | None
-
-    def write(
-        self, pixels: NDArray[Any], unmeasured: NDArray[np.bool_], out: NDArray[np.float32]
-    ) -> None:
-        """Write (h, w) pixels of any real dtype into `out` (h, w). Raises PayloadError."""
-        flagged = _FLAGGED.get(pixels.dtype.kind)
-        if flagged is None:
-            raise PayloadError(f"pixels of type {pixels.dtype} are neither integers nor floats")
-        with np.errstate(over="ignore"):  # beyond float32 becomes infinite, hence NaN
-            out[...] = pixels
-        np.copyto(out, np.nan, where=unmeasured)
-        for flags in flagged(self, pixels, out):
-            np.copyto(out, np.nan, where=flags)
-
-
-def _flagged_integers(
-    limits: Limits, pixels: NDArray[Any], out: NDArray[np.float32]
-) -> list[NDArray[np.bool_]]:
-    """Compare integers as integers, and make flags only where the extremes say so: a reduction
-    costs a tenth of writing NaN by a mask. Masked pixels often hold their type's largest value, so
-    the greatest is sought in `out`, where those are NaN; rounding keeps the order.
-    """
-    info = np.iinfo(pixels.dtype)
-    found = []
-    highest = math.inf if limits.saturation is None else math.ceil(limits.saturation)
-    if info.min == 0:
-        highest = min(highest, info.max)
-    if highest <= info.max and np.fmax.reduce(out, axis=None) >= np.float32(highest):
-        found.append(pixels >= max(highest, info.min))
-    lowest = -math.inf if limits.underload is None else math.ceil(limits.underload)
-    if lowest > info.min and pixels.min() < lowest:
-        found.append(pixels < lowest if lowest <= info.max else np.ones(pixels.shape, np.bool_))
-    return found
-
-
-def _flagged_floats(
-    limits: Limits, pixels: NDArray[Any], out: NDArray[np.float32]
-) -> list[NDArray[np.bool_]]:
-    found = []
-    infinite = np.isinf(out)
-    if infinite.any():
-        found.append(infinite)
-    if limits.saturation is not None:
-        found.append(pixels >= limits.saturation)
-    if limits.underload is not None:
-        found.append(pixels < limits.underload)
-    return found
-
-
-_FLAGGED = {"u": _flagged_integers, "i": _flagged_integers, "f": _flagged_floats}
-
-
-@dataclass(frozen=True, slots=True)
-class BoxReader:
-    """A region made of rectangles of the payload, each below the one before: of a monolithic
-    frame, or of the modules of a stack.
-
-    `unmeasured` (H, W) is True where no pixel is, or none that may be used. `gaps` says whether
-    there is a place that no piece covers.
-    """
-
-    shape: tuple[int, int]
-    payload_shape: tuple[int, ...]
-    limits: Limits
-    unmeasured: NDArray[np.bool_]
-    pieces: tuple[Piece, ...]
-    gaps: bool
-    beam_px: tuple[float, float] | None = None
-
-    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
-        """See `RegionReader`."""
-        _expect(self.payload_shape, payload)
-        if self.gaps:
-            out[...] = np.nan
-        cuts = [piece.source.top for piece in self.pieces]
-        bands = payload.bands([*cuts, self.pieces[-1].source.bottom])
-        for piece, band in zip(self.pieces, bands, strict=True):
-            height, width = piece.source.shape
-            place = (
-                slice(piece.row, piece.row + height),
-                slice(piece.col, piece.col + width),
-            )
-            pixels = band[:, piece.source.left : piece.source.right]
-            self.limits.write(pixels, self.unmeasured[place], out[place])
-
-    def places(self) -> NDArray[np.int32]:
-        """See `RegionReader`."""
-        found = np.full(self.shape, -1, np.int32)
-        cols = self.payload_shape[-1]
-        for piece in self.pieces:
-            source = piece.source
-            height, width = source.shape
-            rows = np.arange(source.top, source.bottom, dtype=np.int32)[:, np.newaxis] * cols
-            found[piece.row : piece.row + height, piece.col : piece.col + width] = rows + np.arange(
-                source.left, source.right, dtype=np.int32
-            )
-        found[self.unmeasured] = -1
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class GatherReader:
-    """A region of an assembled image: `index` (H, W) counts pixels in flat rows [first, last)."""
-
-    shape: tuple[int, int]
-    payload_shape: tuple[int, ...]
-    limits: Limits
-    unmeasured: NDArray[np.bool_]
-    index: NDArray[np.intp]
-    first: int
-    last: int
-    beam_px: tuple[float, float] | None = None
-
-    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
-        """See `RegionReader`."""
-        _expect(self.payload_shape, payload)
-        band = payload.rows(self.first, self.last).reshape(-1)
-        self.limits.write(band.take(self.index), self.unmeasured, out)
-
-    def places(self) -> NDArray[np.int32]:
-        """See `RegionReader`."""
-        found = (self.index + self.first * self.payload_shape[-1]).astype(np.int32)
-        found[self.unmeasured] = -1
-        return found
-
-
 def plan_region(
     settings: RegionSettings,
     payload_shape: tuple[int, ...],
@@ -269,14 +85,6 @@ def plan_region(
     if gather is not None:
         return _plan_gather(settings, payload_shape, limits, mask, detector, gather)
     return _plan_boxes(settings, payload_shape, limits, mask, detector)
-
-
-def is_blank(region: NDArray[np.float32]) -> bool:
-    """Whether nothing in (H, W) was measured: not a miss, but not known.
-
-    A sample tells almost always, and the whole is looked at only when it does not.
-    """
-    return bool(np.isnan(region[::16, ::16]).all() and np.isnan(region).all())
 
 
 def _plan_boxes(
@@ -416,8 +224,3 @@ def _no_overlap(box: Box, image_shape: tuple[int, int]) -> ConfigError:
         f"region of rows {box.top}:{box.bottom} and columns {box.left}:{box.right} holds no pixel "
         f"of the {image_shape[0]} x {image_shape[1]} image"
     )
-
-
-def _expect(shape: tuple[int, ...], payload: Payload) -> None:
-    if payload.shape != shape:
-        raise PayloadError(f"frame of shape {payload.shape} where the region expects {shape}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import BadMessageError, HitfinderError, PayloadError
 from hitfinder.frame import Detector, Frame, Part, SeriesEnded, SeriesStarted
-from hitfinder.images.region import RegionReader
+from hitfinder.images.reader import RegionReader
 from hitfinder.monitor.gallery import Gallery, Picture, SpotMap
 from hitfinder.monitor.powder import Powder
 from hitfinder.monitor.raster import raster

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hitfinder.cascade import PolicySettings, finding_of, outcome_of_hit
 from hitfinder.frame import Detector, SeriesStarted
-from hitfinder.images.region import RegionReader
+from hitfinder.images.reader import RegionReader
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import Hit, InFlight, Line, Mark, Passage, verdict_on
 from hitfinder.serving.metrics import Metrics

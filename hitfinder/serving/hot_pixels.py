@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hitfinder.errors import DataFileError
 from hitfinder.images.hot_pixel_file import HotPixelMap, load_hot_pixels, save_hot_pixels
 from hitfinder.images.hot_pixels import LARGEST_SHARE, HotPixels
-from hitfinder.images.region import RegionReader
+from hitfinder.images.reader import RegionReader
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hitfinder.cascade import outcome_of
 from hitfinder.frame import Detector, SeriesStarted
-from hitfinder.images.region import RegionReader
+from hitfinder.images.reader import RegionReader
 from hitfinder.inference.batcher import BATCH_SIZES, Batcher, padded_size
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.diffuse import DiffuseStage

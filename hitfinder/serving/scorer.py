@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from hitfinder.errors import ConfigError, HitfinderError, PayloadError
 from hitfinder.frame import Detector, Frame
-from hitfinder.images.region import RegionReader, is_blank
+from hitfinder.images.reader import RegionReader, is_blank
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.reports import Reports
 

@@ -18,7 +18,8 @@ from hitfinder.frame import (
     SeriesStarted,
     array_payload,
 )
-from hitfinder.images.region import RegionReader, RegionSettings, plan_region
+from hitfinder.images.reader import RegionReader
+from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.monitor.gallery import Gallery
 from hitfinder.monitor.powder import Powder
 from hitfinder.monitor.viewer import Viewer

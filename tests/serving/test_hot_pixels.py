@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from hitfinder.frame import Detector, array_payload
 from hitfinder.images.hot_pixel_file import HotPixelMap, load_hot_pixels, save_hot_pixels
 from hitfinder.images.hot_pixels import LOOKS_FIRST, HotPixels
-from hitfinder.images.region import RegionReader, RegionSettings, plan_region
+from hitfinder.images.reader import RegionReader
+from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.ledger.report import read_report
 from hitfinder.serving.hot_pixels import LOOK_EACH_NS, HotPixelMask
 from hitfinder.verdict import Outcome

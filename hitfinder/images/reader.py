@@ -1,0 +1,212 @@
+"""How one region of every frame is read: decoded and cut out or gathered, NaN = no measurement.
+
+Nothing else is done to the pixels: normalising is the model's business. Readers are planned once
+(`region`). What this file does not know: how payloads are encoded, and why a region lies where it
+does.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import PayloadError
+from hitfinder.frame import Payload
+
+
+class RegionReader(Protocol):
+    """Reads one region of every frame."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the region."""
+        ...
+
+    @property
+    def beam_px(self) -> tuple[float, float] | None:
+        """(y, x) of the beam from the region's first outer corner; None where unknown."""
+        ...
+
+    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
+        """Write the region into `out` (H, W) float32, all of it.
+
+        Raises PayloadError when the payload has not the planned shape or cannot be decoded.
+        """
+        ...
+
+    def places(self) -> NDArray[np.int32]:
+        """(H, W) which pixel of the flat payload each of the region is; -1 where there is none,
+        or none that may be used.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Rows [top, bottom) and columns [left, right)."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.bottom - self.top, self.right - self.left
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A rectangle of a payload's flat rows and where it goes in the region."""
+
+    source: Box
+    row: int
+    col: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Which values are no measurement."""
+
+    saturation: float | None
+    underload: float | None
+
+    def write(
+        self, pixels: NDArray[Any], unmeasured: NDArray[np.bool_], out: NDArray[np.float32]
+    ) -> None:
+        """Write (h, w) pixels of any real dtype into `out` (h, w). Raises PayloadError."""
+        flagged = _FLAGGED.get(pixels.dtype.kind)
+        if flagged is None:
+            raise PayloadError(f"pixels of type {pixels.dtype} are neither integers nor floats")
+        with np.errstate(over="ignore"):  # beyond float32 becomes infinite, hence NaN
+            out[...] = pixels
+        np.copyto(out, np.nan, where=unmeasured)
+        for flags in flagged(self, pixels, out):
+            np.copyto(out, np.nan, where=flags)
+
+
+def _flagged_integers(
+    limits: Limits, pixels: NDArray[Any], out: NDArray[np.float32]
+) -> list[NDArray[np.bool_]]:
+    """Compare integers as integers, and make flags only where the extremes say so: a reduction
+    costs a tenth of writing NaN by a mask. Masked pixels often hold their type's largest value, so
+    the greatest is sought in `out`, where those are NaN; rounding keeps the order.
+    """
+    info = np.iinfo(pixels.dtype)
+    found = []
+    highest = math.inf if limits.saturation is None else math.ceil(limits.saturation)
+    if info.min == 0:
+        highest = min(highest, info.max)
+    if highest <= info.max and np.fmax.reduce(out, axis=None) >= np.float32(highest):
+        found.append(pixels >= max(highest, info.min))
+    lowest = -math.inf if limits.underload is None else math.ceil(limits.underload)
+    if lowest > info.min and pixels.min() < lowest:
+        found.append(pixels < lowest if lowest <= info.max else np.ones(pixels.shape, np.bool_))
+    return found
+
+
+def _flagged_floats(
+    limits: Limits, pixels: NDArray[Any], out: NDArray[np.float32]
+) -> list[NDArray[np.bool_]]:
+    found = []
+    infinite = np.isinf(out)
+    if infinite.any():
+        found.append(infinite)
+    if limits.saturation is not None:
+        found.append(pixels >= limits.saturation)
+    if limits.underload is not None:
+        found.append(pixels < limits.underload)
+    return found
+
+
+_FLAGGED = {"u": _flagged_integers, "i": _flagged_integers, "f": _flagged_floats}
+
+
+@dataclass(frozen=True, slots=True)
+class BoxReader:
+    """A region made of rectangles of the payload, each below the one before: of a monolithic
+    frame, or of the modules of a stack.
+
+    `unmeasured` (H, W) is True where no pixel is, or none that may be used. `gaps` says whether
+    there is a place that no piece covers.
+    """
+
+    shape: tuple[int, int]
+    payload_shape: tuple[int, ...]
+    limits: Limits
+    unmeasured: NDArray[np.bool_]
+    pieces: tuple[Piece, ...]
+    gaps: bool
+    beam_px: tuple[float, float] | None = None
+
+    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
+        """See `RegionReader`."""
+        _expect(self.payload_shape, payload)
+        if self.gaps:
+            out[...] = np.nan
+        cuts = [piece.source.top for piece in self.pieces]
+        bands = payload.bands([*cuts, self.pieces[-1].source.bottom])
+        for piece, band in zip(self.pieces, bands, strict=True):
+            height, width = piece.source.shape
+            place = (
+                slice(piece.row, piece.row + height),
+                slice(piece.col, piece.col + width),
+            )
+            pixels = band[:, piece.source.left : piece.source.right]
+            self.limits.write(pixels, self.unmeasured[place], out[place])
+
+    def places(self) -> NDArray[np.int32]:
+        """See `RegionReader`."""
+        found = np.full(self.shape, -1, np.int32)
+        cols = self.payload_shape[-1]
+        for piece in self.pieces:
+            source = piece.source
+            height, width = source.shape
+            rows = np.arange(source.top, source.bottom, dtype=np.int32)[:, np.newaxis] * cols
+            found[piece.row : piece.row + height, piece.col : piece.col + width] = rows + np.arange(
+                source.left, source.right, dtype=np.int32
+            )
+        found[self.unmeasured] = -1
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class GatherReader:
+    """A region of an assembled image: `index` (H, W) counts pixels in flat rows [first, last)."""
+
+    shape: tuple[int, int]
+    payload_shape: tuple[int, ...]
+    limits: Limits
+    unmeasured: NDArray[np.bool_]
+    index: NDArray[np.intp]
+    first: int
+    last: int
+    beam_px: tuple[float, float] | None = None
+
+    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
+        """See `RegionReader`."""
+        _expect(self.payload_shape, payload)
+        band = payload.rows(self.first, self.last).reshape(-1)
+        self.limits.write(band.take(self.index), self.unmeasured, out)
+
+    def places(self) -> NDArray[np.int32]:
+        """See `RegionReader`."""
+        found = (self.index + self.first * self.payload_shape[-1]).astype(np.int32)
+        found[self.unmeasured] = -1
+        return found
+
+
+def is_blank(region: NDArray[np.float32]) -> bool:
+    """Whether nothing in (H, W) was measured: not a miss, but not known.
+
+    A sample tells almost always, and the whole is looked at only when it does not.
+    """
+    return bool(np.isnan(region[::16, ::16]).all() and np.isnan(region).all())
+
+
+def _expect(shape: tuple[int, ...], payload: Payload) -> None:
+    if payload.shape != shape:
+        raise PayloadError(f"frame of shape {payload.shape} where the region expects {shape}")
