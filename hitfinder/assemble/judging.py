@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hitfinder.assemble.models import load_diffuse, load_hit
-from hitfinder.assemble.plans import Planner, planner, region_shape
+from hitfinder.assemble.plans import Planner, overrider, planner, region_shape
 from hitfinder.config import ServeConfig
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.serving.backlog import Backlog
@@ -72,7 +72,7 @@ def build_judging(
     metrics.judge_queue_bytes.set_function(lambda: backlog.bytes)
     metrics.queue_fill.labels("line").set_function(lambda: line.fill)
     metrics.queue_fill.labels("judge").set_function(lambda: backlog.fill)
-    plan_for = planner(config.detector, folder)
+    plan_for = planner(config.detector, folder, overrider(config.detector, folder))
     plan = plan_for(config.region)
     hot_pixels = None
     if learns and config.hot_pixels.mode is not None:

@@ -39,14 +39,15 @@ def build_monitor(config: ServeConfig, folder: Path, port: int | None) -> tuple[
         samples = _seen_from(config.samples.endpoint, settings.service_host)
     # Never the GPU, which is the service's.
     model = OnnxModel.load(find_artifact(config.model.artifact, folder), device="cpu")
+    override = overrider(config.detector, folder)
     gallery, powder, context = Gallery(settings.buffer_bytes), Powder(), new_context()
     watch = Watch(
         verdicts=Receiver(_subscriber(verdicts, high_water_mark=10_000), context),
         samples=None if samples is None else Receiver(_subscriber(samples, 2), context),
         viewer=Viewer(
             decoder=decoder_of(config.input),
-            plan=planner(config.detector, folder)(config.region),
-            override=overrider(config.detector, folder),
+            plan=planner(config.detector, folder, override)(config.region),
+            override=override,
             model=model,
             gallery=gallery,
             powder=powder,

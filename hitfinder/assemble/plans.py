@@ -18,13 +18,15 @@ from hitfinder.serving.scorer import Plan
 Planner = Callable[[RegionSettings], Plan]
 """The plan for a region. Several regions of a frame have one detector, read from files once."""
 
+Override = Callable[[Detector], Detector]
+"""Puts what the settings say in place of what the stream says."""
 
-def planner(overrides: DetectorSettings, folder: Path) -> Planner:
-    """Raises ConfigError when a file cannot be read."""
+
+def planner(settings: DetectorSettings, folder: Path, override: Override) -> Planner:
+    """Plans for detectors after `override`. Raises ConfigError when a file cannot be read."""
     geometry = None
-    if overrides.geometry_file is not None:
-        geometry = read_geometry(folder / overrides.geometry_file)
-    override = overrider(overrides, folder)
+    if settings.geometry_file is not None:
+        geometry = read_geometry(folder / settings.geometry_file)
 
     def plan_for(region: RegionSettings) -> Plan:
         def plan(payload_shape: tuple[int, ...], detector: Detector) -> RegionReader:
@@ -47,7 +49,7 @@ def region_shape(
     return plan(detector.shape, Detector()).shape
 
 
-def overrider(settings: DetectorSettings, folder: Path) -> Callable[[Detector], Detector]:
+def overrider(settings: DetectorSettings, folder: Path) -> Override:
     """Put what the settings say in place of what the stream says."""
     given = settings.model_dump(exclude={"mask_file", "geometry_file"}, exclude_none=True)
     mask = None

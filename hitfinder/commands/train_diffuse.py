@@ -119,13 +119,13 @@ def run(target: Path, options: Options) -> int:
         def made(frames: int) -> None:
             progress.advance(bar("frames for lessons", lessons.count("training")), frames)
 
-        lessons = _lessons(options)
-        source: Path | Lessons | None = None
-        if options.weights in (None, TAUGHT):
-            source = Lessons(material=lessons, epochs=epochs, done=made, told=told)
-        elif options.weights != RANDOM:
-            source = Path(str(options.weights))
         if options.method == "vgg16":
+            lessons = _lessons(options)
+            source: Path | Lessons | None = None
+            if options.weights in (None, TAUGHT):
+                source = Lessons(material=lessons, epochs=epochs, done=made, told=told)
+            elif options.weights != RANDOM:
+                source = Path(str(options.weights))
             card = train_vgg16(
                 target,
                 material,

@@ -7,8 +7,8 @@ itself at the full speed of the bus; from other memory the driver copies it twic
 Both copies are calls of the CUDA runtime, not of ONNX Runtime, whose own hold Python's lock while
 they wait: a GPU that hangs would stop every thread, and cost frames instead of judgements.
 
-Used by one thread at a time. Without a GPU `page_locked` gives ordinary memory. What this file does
-not know: models, and what is in a batch.
+Threads take turns. Without a GPU `page_locked` gives ordinary memory. What this file does not know:
+models, and what is in a batch.
 """
 
 import ctypes

@@ -27,7 +27,7 @@ class ModelRunError(HitfinderError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxModel:
-    """A verified model in a running session, for one thread at a time. Made by `load`.
+    """A verified model in a running session, for any number of threads. Made by `load`.
 
     `device` is the one in use, "cpu" or "cuda"; `fell_back` says whether `auto` wanted CUDA and
     did not get it, `why` for what reason (empty otherwise). `no_capture` says why the runs are no

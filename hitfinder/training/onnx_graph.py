@@ -136,6 +136,15 @@ class Graph:
         checker.check_model(model, full_check=True)
         return model
 
+    def stage(self, name: str, maps: str, shape: tuple[int, ...]) -> bytes:
+        """What was added so far as a model of its own, serialized: `image` (N, H, W) → `name`, of
+        (N, *shape).
+        """
+        self.op("Identity", maps, name=name)
+        model = self.model(name, {"image": ("N", "H", "W")}, {name: ("N", *shape)}, name)
+        content: bytes = model.SerializeToString(deterministic=True)
+        return content
+
 
 def _described(name: str, shape: Sequence[str | int]) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))

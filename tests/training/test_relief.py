@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from hitfinder.inference.sessions import cpu_session
 from hitfinder.training.fixed import pictures_of, textures_of
 from hitfinder.training.networks.colours import COLOURS
-from hitfinder.training.networks.relief import BINS, CHANNELS, Radii, relief_graph
+from hitfinder.training.networks.relief import BINS, CHANNELS, Radii
+from hitfinder.training.networks.relief import relief as add_relief
 from hitfinder.training.networks.texture import CELLS, TEXTURES
 from hitfinder.training.onnx_graph import Graph
 from tests.training.rough import rough
@@ -22,7 +23,8 @@ COARSEST_FLAT = 15
 
 @lru_cache
 def session() -> Any:
-    return cpu_session(relief_graph(224))
+    g = Graph()
+    return cpu_session(g.stage("features", add_relief(g, 224), (CHANNELS, 224, 224)))
 
 
 def relief(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ of one experiment, and no others (docs/experiments.md).
 
 import numpy as np
 
-from hitfinder.training.networks.relief import CHANNELS, HIGHEST, relief
+from hitfinder.training.networks.relief import CHANNELS, HIGHEST, bounded, relief
 from hitfinder.training.networks.texture import SIDE, levels
 from hitfinder.training.onnx_graph import Graph
 
@@ -29,8 +29,7 @@ def colours(g: Graph, features: str) -> str:
     drawn = []
     for level, (maps, _) in enumerate(levels(g, heights, there, COLOURS)):
         noises = g.op("Mul", maps, 2.0**level)
-        bounded = g.op("Add", g.op("Mul", g.op("Abs", noises), 1 / HIGHEST), 1.0)
-        drawn.append(magnified(g, g.op("Div", noises, bounded), 2**level))
+        drawn.append(magnified(g, bounded(g, noises, HIGHEST), 2**level))
     return g.op("Concat", *drawn, axis=1)
 
 
@@ -52,8 +51,4 @@ def magnified(g: Graph, maps: str, times: int) -> str:
 def picture_graph() -> bytes:
     """What learns nothing of a VGG16 model, alone: `image` → `relief` (N, COLOURS, SIDE, SIDE)."""
     g = Graph()
-    g.op("Identity", colours(g, relief(g, SIDE)), name="relief")
-    shape: tuple[str | int, ...] = ("N", COLOURS, SIDE, SIDE)
-    model = g.model("picture", {"image": ("N", "H", "W")}, {"relief": shape}, "Picture.")
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
+    return g.stage("relief", colours(g, relief(g, SIDE)), (COLOURS, SIDE, SIDE))

@@ -12,8 +12,8 @@ as for one module of many, and where there are no slopes to speak of it is the i
 Gain, offset and unit cancel: heights are given in units of the noise around, and of the spread of
 the background over the frame.
 
-It is a graph for itself as well (`relief_graph`), which training runs: one arithmetic, in no second
-language. What this file does not know: what a relief means, resolution, polarisation.
+Training runs the same arithmetic, in no second language (`textures_of`, `pictures_of` in `fixed`).
+What this file does not know: what a relief means, resolution, polarisation.
 """
 
 import numpy as np
@@ -75,25 +75,15 @@ def relief(g: Graph, side: int) -> str:
     noise = _noise(g, left, heights, there, side)
     flat = g.op("Sub", left, _mean_around(g, left, there, side, FLAT_SHARE))
     channels = [
-        _drawn(g, g.op("Mul", g.op("Div", each, noise), there), HIGHEST) for each in (flat, left)
+        bounded(g, g.op("Mul", g.op("Div", each, noise), there), HIGHEST) for each in (flat, left)
     ]
     channels.append(g.op("Clip", g.op("Div", left, spread), -BROADEST, BROADEST))
     return g.op("Concat", *channels, there, axis=1)
 
 
-def _drawn(g: Graph, maps: str, highest: float) -> str:
+def bounded(g: Graph, maps: str, highest: float) -> str:
     """Maps x as x / (1 + |x| / highest): as it is for small ones, `highest` at most."""
     return g.op("Div", maps, g.op("Add", g.op("Mul", g.op("Abs", maps), 1 / highest), 1.0))
-
-
-def relief_graph(side: int) -> bytes:
-    """The first half alone: `image` → `features` (N, CHANNELS, side, side)."""
-    g = Graph()
-    g.op("Identity", relief(g, side), name="features")
-    shape: tuple[str | int, ...] = ("N", CHANNELS, side, side)
-    model = g.model("relief", {"image": ("N", "H", "W")}, {"features": shape}, "Relief.")
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
 
 
 def _grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -61,11 +61,7 @@ def texture(g: Graph, features: str) -> str:
 def texture_graph() -> bytes:
     """What learns nothing of a diffuse model, alone: `image` → `texture`."""
     g = Graph()
-    g.op("Identity", texture(g, relief(g, SIDE)), name="texture")
-    shape: tuple[str | int, ...] = ("N", TEXTURES, CELLS, CELLS)
-    model = g.model("texture", {"image": ("N", "H", "W")}, {"texture": shape}, "Texture.")
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content
+    return g.stage("texture", texture(g, relief(g, SIDE)), (TEXTURES, CELLS, CELLS))
 
 
 def levels(g: Graph, maps: str, there: str, count: int = LEVELS) -> list[tuple[str, str]]:
