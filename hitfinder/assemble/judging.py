@@ -7,6 +7,9 @@ from pathlib import Path
 from hitfinder.assemble.models import load_diffuse, load_hit
 from hitfinder.assemble.plans import Planner, overrider, planner, region_shape
 from hitfinder.config import ServeConfig
+from hitfinder.frame import Detector
+from hitfinder.images.binning import binned
+from hitfinder.images.reader import Reader, RegionReader
 from hitfinder.inference.onnx_model import OnnxModel
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.diffuse import DiffuseStage
@@ -29,7 +32,7 @@ class SecondStep:
     model: OnnxModel
     threshold: float
     stage: DiffuseStage
-    plan: Plan
+    plan: Plan[RegionReader]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class Judging:
     metrics: Metrics
     reports: Reports
     judge: Judge
-    plan: Plan
+    plan: Plan[RegionReader]
     hot_pixels: HotPixelMask | None
     second: SecondStep | None
 
@@ -124,7 +127,8 @@ def warm(judging: Judging, config: ServeConfig) -> None:
         return
     shape = region_shape(config.diffuse_region, config.detector, judging.second.plan)
     if shape is not None:
-        judging.second.stage.warm(*shape)
+        binning = judging.second.model.card.binning
+        judging.second.stage.warm(*(side // binning for side in shape))
 
 
 def _second_step(
@@ -144,17 +148,22 @@ def _second_step(
     threshold = model.card.threshold if settings.threshold is None else settings.threshold
     deadline_ns = int(settings.deadline_ms * NS_PER_MS)
     plan = plan_for(config.diffuse_region)
+
+    def plan_bins(payload_shape: tuple[int, ...], detector: Detector) -> Reader:
+        return binned(plan(payload_shape, detector), model.card.binning)
+
     stage = DiffuseStage(
         line=line,
         first=first,
-        backlog=Backlog(settings.max_queue_bytes, deadline_ns // 2),
+        backlog=Backlog(settings.max_queue_bytes, deadline_ns // 2, settings.workers),
         model=lasting,
         threshold=threshold,
         policy=config.policy,
-        plan=plan,
+        plan=plan_bins,
         deadline_ns=deadline_ns,
         metrics=metrics,
         clock=clock,
         reports=reports,
+        workers=settings.workers,
     )
     return SecondStep(model=model, threshold=threshold, stage=stage, plan=plan)

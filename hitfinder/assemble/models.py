@@ -49,8 +49,8 @@ def load_hit(
 def load_diffuse(
     settings: DiffuseSettings, folder: Path, metrics: Metrics, reports: Reports
 ) -> tuple[OnnxModel, LastingModel]:
-    """Likewise the second step's."""
-    load = _loader("diffuse", "diffuse", settings, folder)
+    """Likewise the second step's, which takes bins where it can."""
+    load = _loader("diffuse", "diffuse", settings, folder, binned=True)
     model = load(settings.device)
 
     def moved(now: OnnxModel, why: str) -> None:
@@ -72,12 +72,23 @@ def about(model: OnnxModel) -> dict[str, str]:
 
 
 def _loader(
-    section: str, task: Task, settings: ModelSettings | DiffuseSettings, folder: Path
+    section: str,
+    task: Task,
+    settings: ModelSettings | DiffuseSettings,
+    folder: Path,
+    *,
+    binned: bool = False,
 ) -> _Load:
     artifact = find_artifact(settings.artifact, folder)
 
     def load(device: Device, *, captures: bool = False) -> OnnxModel:
-        model = OnnxModel.load(artifact, device=device, threads=settings.threads, captures=captures)
+        model = OnnxModel.load(
+            artifact,
+            device=device,
+            threads=settings.threads,
+            captures=captures,
+            binned=binned,
+        )
         if model.card.task != task:
             raise ArtifactError(
                 f"{artifact} is a model for {model.card.task!r}; [{section}] needs one for {task!r}"

@@ -15,7 +15,7 @@ from hitfinder.images.reader import RegionReader
 from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.serving.scorer import Plan
 
-Planner = Callable[[RegionSettings], Plan]
+Planner = Callable[[RegionSettings], Plan[RegionReader]]
 """The plan for a region. Several regions of a frame have one detector, read from files once."""
 
 Override = Callable[[Detector], Detector]
@@ -28,7 +28,7 @@ def planner(settings: DetectorSettings, folder: Path, override: Override) -> Pla
     if settings.geometry_file is not None:
         geometry = read_geometry(folder / settings.geometry_file)
 
-    def plan_for(region: RegionSettings) -> Plan:
+    def plan_for(region: RegionSettings) -> Plan[RegionReader]:
         def plan(payload_shape: tuple[int, ...], detector: Detector) -> RegionReader:
             gather = None if geometry is None else gather_map(geometry, payload_shape)
             return plan_region(region, payload_shape, override(detector), gather)
@@ -39,9 +39,9 @@ def planner(settings: DetectorSettings, folder: Path, override: Override) -> Pla
 
 
 def region_shape(
-    region: RegionSettings, detector: DetectorSettings, plan: Plan
+    region: RegionSettings, detector: DetectorSettings, plan: Plan[RegionReader]
 ) -> tuple[int, int] | None:
-    """What the model will be given, if that is known before the first series."""
+    """The region, in pixels, if that is known before the first series."""
     if region.kind != "whole":
         return region.rows, region.cols
     if detector.shape is None:

@@ -13,6 +13,9 @@ import msgspec
 import hitfinder
 from hitfinder.errors import ArtifactError
 
+BINNED = "binned"
+"""Name of a graph's input that says whether `image` is binned; see `ModelCard.binning`."""
+
 GRAPH = "model.onnx"
 CARD = "card.json"
 
@@ -46,6 +49,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     region says in words what the model was made for; data, what it was trained on; outputs maps
     each output of the graph to its meaning. A GPU's tensor cores are used with precision "fp16"
     only: they would round a float32 graph.
+
+    binning is the side of the squares of pixels whose means are the first thing that the graph
+    makes of an image, NaN where a pixel of a square is; 1 where it does no such thing. Where it is
+    more, the graph has an optional input `binned` (), bool: true says that `image` is those means.
     """
 
     name: str
@@ -64,11 +71,14 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: int | None = None
     confidence: str | None = None
     precision: Precision = "fp32"
+    binning: int = 1
     metrics: tuple[Measured, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold is {self.threshold}, outside 0 to 1")
+        if self.binning < 1:
+            raise ValueError(f"binning is {self.binning}, less than 1")
 
 
 def sha256(content: bytes) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import ArtifactError, DeviceError, HitfinderError
 from hitfinder.inference.gpu import Uploads, page_locked
-from hitfinder.inference.model_card import GRAPH, ModelCard, read_artifact
+from hitfinder.inference.model_card import BINNED, GRAPH, ModelCard, read_artifact
 from hitfinder.inference.sessions import CUDA, ORT_ERRORS, Device, in_a_line, start
 
 REMEDY = "pip install 'hitfinder[cuda]' (and an NVIDIA driver), or set device = \"cpu\""
@@ -31,7 +31,8 @@ class OnnxModel:
 
     `device` is the one in use, "cpu" or "cuda"; `fell_back` says whether `auto` wanted CUDA and
     did not get it, `why` for what reason (empty otherwise). `no_capture` says why the runs are no
-    CUDA graphs though that was wanted.
+    CUDA graphs though that was wanted. `binned` says whether batches hold bins of the card's
+    `binning`, rather than pixels.
     """
 
     card: ModelCard
@@ -39,18 +40,25 @@ class OnnxModel:
     fell_back: bool
     why: str
     no_capture: str
+    binned: bool
     _session: Any = field(repr=False)
     _uploads: Uploads | None = field(repr=False)
 
     @classmethod
     def load(
-        cls, folder: Path, device: Device = "auto", threads: int = 1, *, captures: bool = False
+        cls,
+        folder: Path,
+        device: Device = "auto",
+        threads: int = 1,
+        *,
+        captures: bool = False,
+        binned: bool = False,
     ) -> "OnnxModel":
         """The model in `folder`, its card checked against its graph.
 
         `threads` is for one operator on the CPU. One leaves the other cores to receiving and
         decoding; more pay off for whole frames only. `captures` makes CUDA graphs of the runs,
-        where the graph allows it.
+        where the graph allows it. `binned` takes bins where the card says that it can.
         Raises ArtifactError, and DeviceError when `cuda` is asked for and does not start.
         """
         card, graph = read_artifact(folder)
@@ -67,19 +75,22 @@ class OnnxModel:
                 f"{folder / GRAPH} cannot be loaded: {in_a_line(error)}; it needs a newer "
                 "onnxruntime, or was damaged before its card was written"
             ) from error
-        _check_interface(session, folder)
+        _check_interface(session, card, folder)
         on_cuda = CUDA in session.get_providers()
         if device == "cuda" and not on_cuda:
             raise DeviceError(f"device is cuda, but {why}: {REMEDY}")
         captures = captures and on_cuda and not no_capture
+        binned = binned and card.binning > 1
+        fixed = {BINNED: np.array(True)} if binned else {}
         return cls(
             card=card,
             device="cuda" if on_cuda else "cpu",
             fell_back=bool(why),
             why=why,
             no_capture=no_capture if on_cuda else "",
+            binned=binned,
             _session=session,
-            _uploads=Uploads(session, captures=captures) if on_cuda else None,
+            _uploads=Uploads(session, fixed, captures=captures) if on_cuda else None,
         )
 
     @property
@@ -115,7 +126,7 @@ class OnnxModel:
             results = (
                 self._one_by_one(names, batch)
                 if self._uploads is None
-                else self._session.run(names, {"image": batch}, self._uploads.plain_run)
+                else self._session.run(names, self._fed(batch), self._uploads.plain_run)
             )
         except ORT_ERRORS as error:
             raise self._failed(batch, error) from error
@@ -135,10 +146,14 @@ class OnnxModel:
         again each.
         """
         images = batch[:, np.newaxis]  # N of (1, H, W)
-        runs = [self._session.run(names, {"image": image}) for image in images]
+        runs = [self._session.run(names, self._fed(image)) for image in images]
         return [
             each[0] if len(each) == 1 else np.concatenate(each) for each in zip(*runs, strict=True)
         ]
+
+    def _fed(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        fed: dict[str, NDArray[Any]] = {"image": batch}
+        return fed | {BINNED: np.array(True)} if self.binned else fed
 
     def _failed(self, batch: NDArray[np.float32], error: Exception) -> ModelRunError:
         return ModelRunError(
@@ -147,12 +162,18 @@ class OnnxModel:
         )
 
 
-def _check_interface(session: Any, folder: Path) -> None:
-    """Raises ArtifactError when the graph is no hitfinder model."""
+def _check_interface(session: Any, card: ModelCard, folder: Path) -> None:
+    """Raises ArtifactError when the graph is no hitfinder model, or not the one on its card."""
     inputs = [(each.name, each.type, len(each.shape)) for each in session.get_inputs()]
     outputs = {each.name: each.type for each in session.get_outputs()}
     if inputs != [("image", "tensor(float)", 3)] or outputs.get("score") != "tensor(float)":
         raise ArtifactError(
             f"{folder / GRAPH} takes {inputs} and gives {sorted(outputs)}; a model takes `image` "
             "float32 (N, H, W) and gives `score` float32 (N,)"
+        )
+    optional = {each.name: each.type for each in session.get_overridable_initializers()}
+    if card.binning > 1 and optional.get(BINNED) != "tensor(bool)":
+        raise ArtifactError(
+            f"{folder / GRAPH} has no optional input `{BINNED}`, a bool, and its card says binning "
+            f"{card.binning}; take that out of the card, or write the graph with it"
         )

@@ -1,4 +1,8 @@
-"""The diffuse thread: the cascade's second step, for hits only, one whole frame at a time.
+"""The diffuse threads: the cascade's second step, for hits only, a whole frame each.
+
+They take turns at taking a hit, so that hits and series starts are taken in order of arrival and
+plans have one owner; a hit goes with the reader of its series, and judging it needs no turn. Hits
+come in bursts, and the second of two that come together need not wait for the first.
 
 A hit's verdict waits for it at most `deadline_ns` from the hit model's score on; then the publish
 thread sends it as a hit that was not judged for diffuse scattering. Nothing here costs a frame or
@@ -11,14 +15,16 @@ What this file does not know: sockets, and which model or region it has been giv
 """
 
 import math
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.cascade import PolicySettings, finding_of, outcome_of_hit
 from hitfinder.frame import Detector, SeriesStarted
-from hitfinder.images.reader import RegionReader
+from hitfinder.images.reader import Reader
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import Hit, InFlight, Line, Mark, Passage, verdict_on
 from hitfinder.serving.metrics import Metrics
@@ -39,8 +45,21 @@ IDLE_S = 0.05
 """How long one step may wait for a hit; bounds the time a stop takes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A hit, how to read it, and memory (1, H, W) to read it into."""
+
+    passage: InFlight
+    hit: Hit
+    reader: Reader
+    buffer: NDArray[np.float32]
+    started_ns: int
+
+
 class DiffuseStage:
-    """`begin` and `offer` belong to the judge's threads; `step` judges at most one hit."""
+    """`begin` and `offer` belong to the judge's threads; `step` judges at most one hit, and as many
+    threads as `workers` may step.
+    """
 
     def __init__(
         self,
@@ -51,11 +70,12 @@ class DiffuseStage:
         model: Model,
         threshold: float,
         policy: PolicySettings,
-        plan: Plan,
+        plan: Plan[Reader],
         deadline_ns: int,
         metrics: Metrics,
         clock: Callable[[], int],
         reports: Reports,
+        workers: int = 1,
     ) -> None:
         self._line = line
         self._first = first
@@ -75,8 +95,12 @@ class DiffuseStage:
             clock=clock,
             reports=reports,
         )
-        self._buffer: NDArray[np.float32] = np.empty((1, 0, 0), np.float32)
-        self._busy_since_ns: int | None = None
+        self.workers = workers
+        self._turn = threading.Lock()
+        self._buffers: list[NDArray[np.float32]] = []
+        self._buffer_shape = (1, 0, 0)
+        self._busy_since_ns: dict[int, int] = {}
+        """Of the threads that have a hit in hand."""
 
     def begin(self, mark: Mark) -> None:
         """A series starts: time to get ready for its hits. Those of the one before may follow."""
@@ -100,69 +124,96 @@ class DiffuseStage:
         """Get ready for regions of this shape. Raises HitfinderError."""
         # The quicker of two: what a machine has to do while it starts is not the model's cost.
         self._backlog.cost_ns = min(self._scorer.cost_ns(rows, cols) for _ in range(2))
-        self._buffer = self._scorer.buffer(1, rows, cols)
+        self._buffer_shape = (1, rows, cols)
+        self._buffers = [self._scorer.buffer(*self._buffer_shape) for _ in range(self.workers)]
 
     def step(self) -> bool:
         """Judge the hit that waits longest; False when there was none."""
-        passages = self._backlog.take(1, IDLE_S)
-        for passage in passages:
-            self._busy_since_ns = self._clock()
-            self._take(passage)
-            self._busy_since_ns = None
+        if not self._turn.acquire(timeout=IDLE_S):
+            return False
+        thread = threading.get_ident()
+        try:
+            taken = self._backlog.take(1, IDLE_S)
+            if not taken:
+                return False
+            self._busy_since_ns[thread] = self._clock()
+            job = self._job(taken[0])
+        finally:
+            self._turn.release()
+        if job is not None:
+            self._judge(job)
+            if job.buffer.shape == self._buffer_shape:
+                self._buffers.append(job.buffer)
+        del self._busy_since_ns[thread]
         self._metrics.diffuse_queue_bytes.set(self._backlog.bytes)
-        return bool(passages)
+        return True
 
     def _must_yield(self) -> bool:
         return self._first.load >= YIELD_AT
 
     def _hangs(self, now_ns: int) -> bool:
-        """Whether the frame in hand has taken longer than any may wait: the next would only hold
-        up the line in vain. A thread that died in mid-frame looks the same.
+        """Whether all threads have had their frame for longer than any may wait: the next would
+        only hold up the line in vain. A thread that died in mid-frame looks the same.
         """
-        since_ns = self._busy_since_ns
-        return since_ns is not None and now_ns - since_ns > self._deadline_ns
+        since_ns = list(self._busy_since_ns.values())
+        return len(since_ns) == self.workers and now_ns - max(since_ns) > self._deadline_ns
 
-    def _planned(self, reader: RegionReader, payload_shape: tuple[int, ...]) -> None:
-        if self._buffer.shape[1:] != reader.shape or self._scorer.is_cold:
+    def _planned(self, reader: Reader, payload_shape: tuple[int, ...]) -> None:
+        if self._buffer_shape[1:] != reader.shape or self._scorer.is_cold:
             self.warm(*reader.shape)
 
-    def _take(self, passage: Passage) -> None:
+    def _job(self, passage: Passage) -> _Job | None:
+        """What there is to do with it, if anything."""
         if isinstance(passage, InFlight):
             # One that has its verdict went on without us.
             if passage.verdict is None and passage.hit is not None:
-                self._judge(passage, passage.hit)
+                return self._planned_job(passage, passage.hit)
         elif isinstance(passage.event, SeriesStarted):
             self._scorer.begin(passage.event.detector)
+        return None
 
-    def _judge(self, passage: InFlight, hit: Hit) -> None:
+    def _planned_job(self, passage: InFlight, hit: Hit) -> _Job | None:
         if self._must_yield():
             self._let_go(passage, Reason.OVERLOAD)
-            return
+            return None
         if hit.detector is not self._scorer.detector:
             self._scorer.begin(hit.detector)
         if not self._scorer.is_ready_for(passage.frame.payload.shape):
             self._let_go(passage, Reason.DECODE)
-            return
+            return None
         started_ns = self._clock()
         if started_ns + self._backlog.cost_ns > hit.until_ns:
             self._backlog.doubt_cost(DOUBT)
             self._let_go(passage, Reason.DEADLINE)
-            return
-        waited_ns = started_ns - (hit.until_ns - self._deadline_ns)
+            return None
+        return _Job(
+            passage=passage,
+            hit=hit,
+            reader=self._scorer.reader,
+            # None is left where a thread that hangs has not given its own back.
+            buffer=self._buffers.pop()
+            if self._buffers
+            else self._scorer.buffer(*self._buffer_shape),
+            started_ns=started_ns,
+        )
+
+    def _judge(self, job: _Job) -> None:
+        waited_ns = job.started_ns - (job.hit.until_ns - self._deadline_ns)
         self._metrics.stage_seconds.labels("diffuse_queue").observe(waited_ns / 1e9)
-        if not self._scorer.read(self._scorer.reader, passage.frame, self._buffer[0]):
-            self._let_go(passage, Reason.DECODE)
+        if not self._scorer.read(job.reader, job.passage.frame, job.buffer[0]):
+            self._let_go(job.passage, Reason.DECODE)
             return
         read_ns = self._clock()
-        score = float(self._scorer.score(self._buffer)[0])
+        score = float(self._scorer.score(job.buffer)[0])
         scored_ns = self._clock()
-        self._metrics.stage_seconds.labels("diffuse_read").observe((read_ns - started_ns) / 1e9)
-        self._metrics.stage_seconds.labels("diffuse_score").observe((scored_ns - read_ns) / 1e9)
-        self._backlog.told_cost(scored_ns - started_ns)
+        seconds = self._metrics.stage_seconds
+        seconds.labels("diffuse_read").observe((read_ns - job.started_ns) / 1e9)
+        seconds.labels("diffuse_score").observe((scored_ns - read_ns) / 1e9)
+        self._backlog.told_cost(scored_ns - job.started_ns)
         if math.isnan(score):
-            self._let_go(passage, Reason.MODEL)
+            self._let_go(job.passage, Reason.MODEL)
         else:
-            self._settle(passage, hit, score)
+            self._settle(job.passage, job.hit, score)
 
     def _settle(self, passage: InFlight, hit: Hit, score: float) -> None:
         finding = finding_of(score, self._threshold)

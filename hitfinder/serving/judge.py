@@ -63,7 +63,7 @@ class Judge:
         backlog: Backlog,
         model: Model,
         threshold: float,
-        plan: Plan,
+        plan: Plan[RegionReader],
         batch_size: int,
         wait_ns: int,
         deadline_ns: int,

@@ -1,5 +1,5 @@
-"""Three threads: ingest, judge, publish; more where there are several workers to judge, one more
-where the cascade has a second step. Starting, stopping, and noticing a death.
+"""Three threads: ingest, judge, publish; more where there are several workers to judge, and those
+of the cascade's second step, where there is one. Starting, stopping, and noticing a death.
 
     start → running → drain: ingest takes what the socket still holds and stops,
                              judge judges what is in flight, publish sends it,
@@ -122,10 +122,9 @@ class Pipeline:
         self._clock = clock
         self._logger = logging.getLogger("hitfinder")
         self._ingest_worker = Worker("ingest", ingest, clock)
-        names = ["judge"] if workers == 1 else [f"judge {n}" for n in range(1, workers + 1)]
-        self._judge_workers = [Worker(name, judge, clock) for name in names]
+        self._judge_workers = _workers_of("judge", judge, workers, clock)
         if diffuse is not None:
-            self._judge_workers.append(Worker("diffuse", diffuse, clock))
+            self._judge_workers += _workers_of("diffuse", diffuse, diffuse.workers, clock)
         self._publish_worker = Worker("publish", publish, clock, STALLED_WAIT_S)
 
     def start(self) -> None:
@@ -206,3 +205,8 @@ class Pipeline:
     @property
     def _workers(self) -> tuple[Worker, ...]:
         return (self._ingest_worker, *self._judge_workers, self._publish_worker)
+
+
+def _workers_of(name: str, stepper: Stepper, count: int, clock: Callable[[], int]) -> list[Worker]:
+    names = [name] if count == 1 else [f"{name} {n}" for n in range(1, count + 1)]
+    return [Worker(each, stepper, clock) for each in names]

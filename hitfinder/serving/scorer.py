@@ -9,7 +9,7 @@ What this file does not know: queues, deadlines and verdicts.
 import logging
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from hitfinder.errors import ConfigError, HitfinderError, PayloadError
 from hitfinder.frame import Detector, Frame
-from hitfinder.images.reader import RegionReader, is_blank
+from hitfinder.images.reader import Reader, is_blank
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.reports import Reports
 
@@ -59,22 +59,24 @@ class Model(Protocol):
         ...
 
 
-Plan = Callable[[tuple[int, ...], Detector], RegionReader]
+ReaderT = TypeVar("ReaderT", bound=Reader)
+
+Plan = Callable[[tuple[int, ...], Detector], ReaderT]
 """Makes a reader for payloads of a shape from a detector. Raises ConfigError."""
 
-Planned = Callable[[RegionReader, tuple[int, ...]], None]
+Planned = Callable[[ReaderT, tuple[int, ...]], None]
 """Gets ready for a new reader, of payloads of a shape. Raises HitfinderError."""
 
 
-class Scorer:
+class Scorer(Generic[ReaderT]):
     """`name` is the model's in logs and reports; `fate` says how a frame goes on without it."""
 
     def __init__(
         self,
         *,
         model: Model,
-        plan: Plan,
-        planned: Planned,
+        plan: Plan[ReaderT],
+        planned: Planned[ReaderT],
         name: str,
         fate: str,
         errors: Counter,
@@ -91,7 +93,7 @@ class Scorer:
         self._reports = reports
         self._log = Occasionally(logging.getLogger("hitfinder.judge"))
         self.detector = Detector()
-        self.reader: RegionReader
+        self.reader: ReaderT
         """Of `payload_shape`; not there before the first."""
         self.payload_shape: tuple[int, ...] | None = None
         """Of the frames that can be read now; None before the first."""
@@ -160,7 +162,7 @@ class Scorer:
         self.warm(rows, cols, [1])
         return self._clock() - started_ns
 
-    def read(self, reader: RegionReader, frame: Frame, out: NDArray[np.float32]) -> bool:
+    def read(self, reader: ReaderT, frame: Frame, out: NDArray[np.float32]) -> bool:
         """Write the region's pixels into `out` (H, W); False, and told, when that fails."""
         try:
             reader.read(frame.payload, out)

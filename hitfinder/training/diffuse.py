@@ -23,6 +23,7 @@ from hitfinder.inference.model_card import ModelCard
 from hitfinder.training.artifact import Restrained, hashed, write_artifact
 from hitfinder.training.fixed import textures_of
 from hitfinder.training.networks.diffuse import DiffuseNet, diffuse_graph
+from hitfinder.training.networks.pools import POOL
 from hitfinder.training.networks.texture import CELLS, SIDE
 from hitfinder.training.samples import Material, Part, Samples, check_classes, held_out
 from hitfinder.training.threads import one_thread
@@ -89,6 +90,7 @@ def train_diffuse(
             "heights above the surroundings in units of the noise",
         },
         onnx_sha256="",
+        binning=POOL,
         weights_origin=f"random, from the seed; of {TRIES} networks the best on held-out runs",
         data=material.described(),
         data_sha256=hashed(samples),

@@ -30,6 +30,7 @@ class Graph:
         self._nodes: list[NodeProto] = []
         self._constants: dict[tuple[bytes, str, tuple[int, ...]], str] = {}
         self._tensors: list[TensorProto] = []
+        self._switches: list[str] = []
 
     def constant(self, array: NDArray[np.float32] | NDArray[np.int64]) -> str:
         """The name under which `array` is stored."""
@@ -69,6 +70,32 @@ class Graph:
         ]
         self._nodes.append(helper.make_node(kind, values, list(names), name=names[0], **attributes))
         return list(names)
+
+    def switch(self, name: str) -> str:
+        """An input that is false where nobody feeds it."""
+        self._switches.append(name)
+        self._tensors.append(numpy_helper.from_array(np.array(False), name))
+        return name
+
+    def either(self, condition: str, then: str, kind: str, *inputs: str, **attributes: Any) -> str:
+        """The value `then` where the condition, one bool, is true, else that of a node, which is
+        run only then.
+        """
+        name = f"If_{len(self._nodes)}"
+        branches = {
+            "then_branch": helper.make_node("Identity", [then], [f"{name}_then"]),
+            "else_branch": helper.make_node(kind, list(inputs), [f"{name}_else"], **attributes),
+        }
+        graphs = {
+            branch: helper.make_graph(
+                [node],
+                node.output[0],
+                [],
+                [helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)],
+            )
+            for branch, node in branches.items()
+        }
+        return self.op("If", condition, name=name, **graphs)
 
     def number(self, condition: str) -> str:
         """A bool map as 0.0 and 1.0."""
@@ -122,7 +149,13 @@ class Graph:
         graph = helper.make_graph(
             self._nodes,
             name,
-            [_described(each, shape) for each, shape in inputs.items()],
+            [
+                *(_described(each, shape) for each, shape in inputs.items()),
+                *(
+                    helper.make_tensor_value_info(each, TensorProto.BOOL, ())
+                    for each in self._switches
+                ),
+            ],
             [_described(each, shape) for each, shape in outputs.items()],
             self._tensors,
         )

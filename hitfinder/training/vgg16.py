@@ -39,6 +39,7 @@ from hitfinder.training.artifact import hashed, write_artifact
 from hitfinder.training.diffuse import NAMES
 from hitfinder.training.fixed import lessons_of, pictures_of
 from hitfinder.training.networks.colours import COLOURS, colours, magnified, picture_graph
+from hitfinder.training.networks.pools import POOL
 from hitfinder.training.networks.relief import relief
 from hitfinder.training.networks.texture import SIDE
 from hitfinder.training.networks.vgg16 import (
@@ -174,6 +175,7 @@ def train_vgg16(
             "proportion: heights above the surroundings, coarser in each colour",
         },
         onnx_sha256="",
+        binning=POOL,
         weights_origin=f"VGG16: {weights.origin}; {precision}",
         data=material.described(),
         data_sha256=hashed(samples),
@@ -236,15 +238,12 @@ def vgg16_graph(
         return g.model("vgg16", {"image": ("N", "H", "W")}, outputs, DESCRIPTION)
     _judge(g, "relief", net, head, half=False)
     judge = g.model("judge", {"relief": shape}, outputs, DESCRIPTION)
-    first = compose.add_prefix(
-        onnx.load_from_string(picture_graph()),
-        "relief.",
-        rename_inputs=False,
-        rename_outputs=False,
+    second = compose.add_prefix(
+        _in_8_bits(judge, pictures), "judge.", rename_inputs=False, rename_outputs=False
     )
     return compose.merge_models(
-        first,
-        _in_8_bits(judge, pictures),
+        onnx.load_from_string(picture_graph()),
+        second,
         io_map=[("relief", "relief")],
         outputs=[*outputs, "relief"],
     )

@@ -48,6 +48,7 @@ class Setting:
             fell_back=False,
             why=name,
             no_capture="",
+            binned=False,
             _session=self.sessions[name],
             _uploads=None,
         )

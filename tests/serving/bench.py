@@ -20,6 +20,7 @@ from hitfinder.frame import (
     SeriesStarted,
     array_payload,
 )
+from hitfinder.images.reader import RegionReader
 from hitfinder.ledger.store import Ledger
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.diffuse import DiffuseStage
@@ -79,7 +80,7 @@ class Bench:
         judge_bytes: int = 5_000,
         batch_size: int = 4,
         vetoed_share: float = 1.0,
-        plan: Plan = whole_frame,
+        plan: Plan[RegionReader] = whole_frame,
         streams: Sequence[str] = ("kept", "vetoed", "diffuse"),
         real_time: bool = False,
         hot_pixels: Literal["off", "learn", "mask"] = "off",
@@ -88,6 +89,8 @@ class Bench:
         policy: PolicySettings | None = None,
         diffuse_bytes: int = 5_000,
         workers: int = 1,
+        diffuse_ms: float = DIFFUSE_MS,
+        diffuse_workers: int = 1,
     ) -> None:
         """With a `policy` there is a second step: `diffuse_model` scores by the second pixel."""
         self.clock = FakeClock()
@@ -127,7 +130,8 @@ class Bench:
                 reports=self.reports,
             )
         self.diffuse_model = FakeModel(pixel=1)
-        self.diffuse_backlog = Backlog(diffuse_bytes, int(DIFFUSE_MS * 1e6) // 2)
+        diffuse_ns = int(diffuse_ms * 1e6)
+        self.diffuse_backlog = Backlog(diffuse_bytes, diffuse_ns // 2, diffuse_workers)
         self.diffuse: DiffuseStage | None = None
         if policy is not None:
             self.diffuse = DiffuseStage(
@@ -138,10 +142,11 @@ class Bench:
                 threshold=0.5,
                 policy=policy,
                 plan=plan,
-                deadline_ns=int(DIFFUSE_MS * 1e6),
+                deadline_ns=diffuse_ns,
                 metrics=self.metrics,
                 clock=clock,
                 reports=self.reports,
+                workers=diffuse_workers,
             )
         self.judge = Judge(
             line=self.line,

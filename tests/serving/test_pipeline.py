@@ -104,14 +104,15 @@ def test_both_steps_run_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("death", [MemoryError(), ValueError("a defect")])
+@pytest.mark.parametrize("death_in", ["_job", "_judge"])
 def test_without_the_second_steps_thread_hits_go_on_as_fast_as_they_come(
-    tmp_path: Path, death: Exception, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, death: Exception, death_in: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(passage: Any) -> None:
         raise death
 
     bench = patient(tmp_path, PolicySettings())
-    monkeypatch.setattr(bench.diffuse, "_take", die)
+    monkeypatch.setattr(bench.diffuse, death_in, die)
     pipeline = pipeline_of(bench)
     pipeline.start()
     queue(bench, 400)

@@ -2,6 +2,9 @@
 
     image (N, H, W) → pools of 4 x 4 pixels → spots left out → side x side
 
+With the input `binned` true the image's values are means of 4 x 4 pixels already, NaN where a pixel
+was not measured: whoever reads frames from a stream makes those faster than the graph does.
+
 The whole frame goes into the square, its sides in proportion, and the rest of the square counts as
 not measured; so does a pool that lacks a pixel. Frames of any size do; up to POOL - 1 pixels on the
 right and below are not looked at. What this file does not know: backgrounds, and what is made of
@@ -12,6 +15,7 @@ import math
 
 import numpy as np
 
+from hitfinder.inference.model_card import BINNED
 from hitfinder.training.onnx_graph import Graph
 
 POOL = 4
@@ -38,8 +42,9 @@ def heights_of(g: Graph, side: int) -> tuple[str, str]:
     """Add the arithmetic to a graph with the input `image`; the names of the heights (N, 1, side,
     side), 0 where not measured, and of 1 where they were.
     """
-    depths, counts = _without_spots(g, *_pools(g))
-    rows, cols = _sizes(g)
+    pools = _pools(g)
+    depths, counts = _without_spots(g, *_padded(g, pools))
+    rows, cols = _sizes(g, pools)
     longest = g.op("Max", rows, cols)
     down, across = (
         _averaging(g, depths, rows, longest, side, 2),
@@ -57,14 +62,21 @@ def heights_of(g: Graph, side: int) -> tuple[str, str]:
     return g.op("Where", known, g.op("Neg", mean), 0.0), there
 
 
-def _pools(g: Graph) -> tuple[str, str]:
+def _pools(g: Graph) -> str:
+    """Means of pools (N, 1, h, w), NaN where not all of a pool was measured."""
+    image = g.op("Unsqueeze", "image", g.ints(1))
+    # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
+    sides = (POOL, POOL)
+    return g.either(
+        g.switch(BINNED), image, "AveragePool", image, kernel_shape=sides, strides=sides
+    )
+
+
+def _padded(g: Graph, pools: str) -> tuple[str, str]:
     """Negated means of pools, -NOTHING where not all of a pool was measured, and 1 where all was;
     (N, 1, h, w), padded below and on the right, as not measured, to whole blocks.
     """
-    image = g.op("Unsqueeze", "image", g.ints(1))
-    # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
     # Negated, because what is least is sought, and only greatest values can be pooled.
-    pools = g.op("AveragePool", image, kernel_shape=(POOL, POOL), strides=(POOL, POOL))
     mean = g.op("Neg", pools)
     size = g.op("Shape", mean, start=2)
     blocks = g.op("Div", g.op("Add", size, g.ints(BLOCK - 1)), g.ints(BLOCK))
@@ -126,13 +138,11 @@ def _between(g: Graph, sums: str, block: int) -> str:
     return sums
 
 
-def _sizes(g: Graph) -> tuple[str, str]:
-    """Pools along the image's rows' and columns' sides, as numbers; without padding."""
-    found = []
-    for axis in (1, 2):
-        size = g.op("Shape", "image", start=axis, end=axis + 1)  # (1,)
-        found.append(g.number(g.op("Div", size, g.ints(POOL))))
-    return found[0], found[1]
+def _sizes(g: Graph, pools: str) -> tuple[str, str]:
+    """Along pools' rows and columns, as numbers (1,)."""
+    sizes = (g.op("Shape", pools, start=axis, end=axis + 1) for axis in (2, 3))
+    rows, cols = (g.number(size) for size in sizes)
+    return rows, cols
 
 
 def _averaging(g: Graph, maps: str, size: str, longest: str, side: int, axis: int) -> str:

@@ -1,0 +1,110 @@
+"""Reading a region in bins: means of squares of pixels, NaN where a pixel of one was not measured.
+
+For models whose graph begins with those means: made band by band while the decoded pixels are in
+the processor's cache, no image of all pixels is ever written. What this file does not know: models,
+how payloads are encoded, and where a region lies.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitfinder.errors import ConfigError
+from hitfinder.frame import Payload
+from hitfinder.images.reader import (
+    CACHED_PIXELS,
+    BoxReader,
+    Limits,
+    Reader,
+    RegionReader,
+    expect,
+)
+
+
+def binned(reader: RegionReader, size: int) -> Reader:
+    """Reads the reader's region in bins of size x size pixels, from its first corner on; up to
+    size - 1 pixels on the right and below are left out. Raises ConfigError when none fits.
+    """
+    if size == 1:
+        return reader
+    rows, cols = reader.shape[0] // size, reader.shape[1] // size
+    if not rows or not cols:
+        raise ConfigError(
+            f"a region of {reader.shape[0]} x {reader.shape[1]} pixels is too small for a model "
+            f"that looks at means of {size} x {size}; make the region larger"
+        )
+    if isinstance(reader, BoxReader) and not reader.gaps:
+        return _BinnedBox((rows, cols), size, reader, _any(reader.unmeasured, size))
+    return _BinnedImage((rows, cols), size, reader)
+
+
+@dataclass(frozen=True, slots=True)
+class _BinnedBox:
+    """Of a rectangle of the payload's rows. `unmeasured` (h, w) is True for bins that always lack
+    a pixel.
+    """
+
+    shape: tuple[int, int]
+    size: int
+    box: BoxReader
+    unmeasured: NDArray[np.bool_]
+
+    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
+        """See `Reader`."""
+        expect(self.box.payload_shape, payload)
+        first = self.box.pieces[0].source
+        rows = max(1, CACHED_PIXELS // payload.shape[-1] // self.size)
+        cuts = [*range(0, self.shape[0], rows), self.shape[0]]
+        bands = payload.bands([first.top + each * self.size for each in cuts])
+        for (start, stop), band in zip(pairwise(cuts), bands, strict=True):
+            pixels = band[:, first.left : first.right]
+            _write(pixels, self.size, self.box.limits, out[start:stop])
+        np.copyto(out, np.nan, where=self.unmeasured)
+
+
+@dataclass(frozen=True, slots=True)
+class _BinnedImage:
+    """Of any region, read whole first."""
+
+    shape: tuple[int, int]
+    size: int
+    reader: RegionReader
+
+    def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
+        """See `Reader`."""
+        image = np.empty(self.reader.shape, np.float32)
+        self.reader.read(payload, image)
+        _write(image, self.size, Limits(None, None), out)
+
+
+def _write(pixels: NDArray[Any], size: int, limits: Limits, out: NDArray[np.float32]) -> None:
+    """Means of pixels of any real dtype into `out` (h, w); what is more than whole bins on the
+    right is left out. NaN where a pixel is, or is infinite, or beyond the limits. Raises
+    PayloadError.
+    """
+    lowest, highest = limits.bounds(pixels.dtype)
+    pixels = pixels[: out.shape[0] * size, : out.shape[1] * size]
+    lines = [pixels[each::size] for each in range(size)]  # of every bin the first line, the second
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 becomes infinite, or NaN
+        total = lines[0].astype(np.float32)
+        for line in lines[1:]:
+            np.add(total, line, out=total, dtype=np.float32, casting="same_kind")
+        # An extreme of all costs little, and tells almost always that there is none to look for.
+        if highest is not None and not pixels.max() < highest:
+            np.copyto(total, np.nan, where=reduce(np.maximum, lines) >= highest)
+        if lowest is not None and not pixels.min() >= lowest:
+            np.copyto(total, np.nan, where=reduce(np.minimum, lines) < lowest)
+        shares = np.full(size, size**-2, np.float32)
+        np.matmul(total.reshape(*out.shape, size), shares, out=out)
+    if pixels.dtype.kind == "f":
+        np.copyto(out, np.nan, where=np.isinf(out))
+
+
+def _any(flags: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    rows, cols = flags.shape[0] // size, flags.shape[1] // size
+    bins = flags[: rows * size, : cols * size].reshape(rows, size, cols, size)
+    return np.asarray(bins.any((1, 3)))
