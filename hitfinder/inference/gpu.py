@@ -17,7 +17,6 @@ import math
 import mmap
 import threading
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -52,12 +51,10 @@ class Place:
 class Uploads:
     """A session's batches on the GPU. With `captures` the runs of each shape are one CUDA graph:
     ONNX Runtime records it at a shape's first run, anew in every thread, and replays it then.
-    `fixed` are other inputs, the same in every run.
     """
 
-    def __init__(self, session: Any, fixed: Mapping[str, NDArray[Any]], *, captures: bool) -> None:
+    def __init__(self, session: Any, *, captures: bool) -> None:
         self._session = session
-        self._fixed = fixed
         self._captures = captures
         self._places: dict[tuple[int, ...], Place] = {}
         self._one_at_a_time = threading.Lock()
@@ -84,8 +81,6 @@ class Uploads:
         score = _on_gpu(shape[:1])
         binding = self._session.io_binding()
         binding.bind_ortvalue_input("image", image)
-        for name, value in self._fixed.items():
-            binding.bind_cpu_input(name, value)
         binding.bind_ortvalue_output("score", score)
         # A number of its own, never used again: a graph is tied to its addresses.
         options = _run_options(str(self._next_graph)) if self._captures else self.plain_run

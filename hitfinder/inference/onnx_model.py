@@ -81,7 +81,6 @@ class OnnxModel:
             raise DeviceError(f"device is cuda, but {why}: {REMEDY}")
         captures = captures and on_cuda and not no_capture
         binned = binned and card.binning > 1
-        fixed = {BINNED: np.array(True)} if binned else {}
         return cls(
             card=card,
             device="cuda" if on_cuda else "cpu",
@@ -90,7 +89,8 @@ class OnnxModel:
             no_capture=no_capture if on_cuda else "",
             binned=binned,
             _session=session,
-            _uploads=Uploads(session, fixed, captures=captures) if on_cuda else None,
+            # An optional input cannot be bound; bins are few, and go up with every run.
+            _uploads=Uploads(session, captures=captures) if on_cuda and not binned else None,
         )
 
     @property

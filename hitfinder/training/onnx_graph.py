@@ -77,25 +77,17 @@ class Graph:
         self._tensors.append(numpy_helper.from_array(np.array(False), name))
         return name
 
-    def either(self, condition: str, then: str, kind: str, *inputs: str, **attributes: Any) -> str:
-        """The value `then` where the condition, one bool, is true, else that of a node, which is
-        run only then.
+    def either(self, condition: str, then: str, otherwise: str) -> str:
+        """The one value where the condition, one bool, is true, else the other. The node that makes
+        each is run only where it is wanted, so nothing else may use it.
         """
-        name = f"If_{len(self._nodes)}"
-        branches = {
-            "then_branch": helper.make_node("Identity", [then], [f"{name}_then"]),
-            "else_branch": helper.make_node(kind, list(inputs), [f"{name}_else"], **attributes),
-        }
-        graphs = {
-            branch: helper.make_graph(
-                [node],
-                node.output[0],
-                [],
-                [helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)],
-            )
-            for branch, node in branches.items()
-        }
-        return self.op("If", condition, name=name, **graphs)
+        branches = {}
+        for branch, value in (("then_branch", then), ("else_branch", otherwise)):
+            node = next(each for each in self._nodes if value in each.output)
+            self._nodes.remove(node)
+            made = helper.make_tensor_value_info(value, TensorProto.FLOAT, None)
+            branches[branch] = helper.make_graph([node], value, [], [made])
+        return self.op("If", condition, name=f"either_{then}_{otherwise}", **branches)
 
     def number(self, condition: str) -> str:
         """A bool map as 0.0 and 1.0."""

@@ -85,21 +85,21 @@ def images(n: int, rows: int = 2) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def test_each_shape_keeps_its_graph(session: Session) -> None:
-    uploads = Uploads(session, {}, captures=True)
+    uploads = Uploads(session, captures=True)
     for n in (1, 2, 1, 4, 2):
         np.testing.assert_array_equal(uploads.score(images(n)), images(n)[:, 0, 0])
     assert session.graphs == ["1", "2", "1", "3", "2"]
 
 
 def test_nothing_is_captured_unasked(session: Session) -> None:
-    uploads = Uploads(session, {}, captures=False)
+    uploads = Uploads(session, captures=False)
     for n in (1, 2, 1):
         uploads.score(images(n))
     assert session.graphs == [NO_CAPTURE] * 3
 
 
 def test_places_are_few_and_a_graph_s_number_is_never_used_again(session: Session) -> None:
-    uploads = Uploads(session, {}, captures=True)
+    uploads = Uploads(session, captures=True)
     for rows in range(1, MOST_SHAPES + 2):
         uploads.score(images(1, rows))
     assert len(uploads._places) == MOST_SHAPES
@@ -109,7 +109,7 @@ def test_places_are_few_and_a_graph_s_number_is_never_used_again(session: Sessio
 
 
 def test_a_batch_in_another_layout_or_type_arrives_the_same(session: Session) -> None:
-    uploads = Uploads(session, {}, captures=False)
+    uploads = Uploads(session, captures=False)
     wide = images(4).transpose(0, 2, 1)[::2]
     np.testing.assert_array_equal(uploads.score(wide), wide[:, 0, 0])
     doubled = images(2).astype(np.float64)
@@ -117,14 +117,14 @@ def test_a_batch_in_another_layout_or_type_arrives_the_same(session: Session) ->
 
 
 def test_a_batch_is_one_copy_there_and_one_back(session: Session, runtime: Runtime) -> None:
-    uploads = Uploads(session, {}, captures=False)
+    uploads = Uploads(session, captures=False)
     for _ in range(2):
         uploads.score(images(4))
     assert runtime.copied == [(4 * 2 * 3 * 4, TO_GPU), (4 * 4, TO_HOST)] * 2
 
 
 def test_a_copy_that_fails_says_what_cuda_says(session: Session, runtime: Runtime) -> None:
-    uploads = Uploads(session, {}, captures=False)
+    uploads = Uploads(session, captures=False)
     runtime.status = 700
     with pytest.raises(RuntimeError, match=r"^CUDA failure 700: an illegal memory access"):
         uploads.score(images(1))
@@ -135,4 +135,4 @@ def test_without_the_runtime_no_batch_is_scored(
 ) -> None:
     monkeypatch.setattr(gpu, "_cuda_runtime", lambda: None)
     with pytest.raises(RuntimeError, match="cannot be found"):
-        Uploads(session, {}, captures=False).score(images(1))
+        Uploads(session, captures=False).score(images(1))

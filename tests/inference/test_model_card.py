@@ -1,5 +1,6 @@
 """Artifacts: what is accepted, and the line a person reads when one is not."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -69,11 +70,17 @@ def test_malformed_card_is_one_clear_line(tmp_path: Path, content: bytes, told: 
     assert "\n" not in str(caught.value)
 
 
-def test_threshold_outside_its_range_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [("threshold", 1.5, "outside 0 to 1"), ("binning", 0, "binning is 0, less than 1")],
+)
+def test_a_number_outside_its_range_is_refused(
+    tmp_path: Path, field: str, value: float, told: str
+) -> None:
     write_artifact(tmp_path)
-    text = (tmp_path / CARD).read_text().replace('"threshold": 0.5', '"threshold": 1.5')
-    (tmp_path / CARD).write_text(text)
-    with pytest.raises(ArtifactError, match="outside 0 to 1"):
+    fields = json.loads((tmp_path / CARD).read_text()) | {field: value}
+    (tmp_path / CARD).write_text(json.dumps(fields))
+    with pytest.raises(ArtifactError, match=told):
         read_artifact(tmp_path)
 
 

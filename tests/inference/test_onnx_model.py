@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from hitfinder.errors import ArtifactError, DeviceError
 from hitfinder.inference import gpu
-from hitfinder.inference.model_card import Precision
+from hitfinder.inference.model_card import Precision, shipped_models
 from hitfinder.inference.onnx_model import ModelRunError, OnnxModel
 from hitfinder.inference.sessions import CPU, CUDA, Device, check_distributions
 from tests.inference.artifacts import first_pixel, of_shape, write_artifact
@@ -181,6 +181,46 @@ def test_on_a_gpu_every_batch_has_its_scores(tmp_path: Path, machine: Machine) -
     buffer = model.buffer((2, 4, 6))
     buffer[:] = batch(1.0, 0.125)
     assert model.score(buffer[:1]).tolist() == [1.0]
+
+
+def rough(seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A frame and its bins; none is of a whole number of bins."""
+    rng = np.random.default_rng(seed)
+    frame = rng.poisson(20, (1, 302, 417)).astype(np.float32)
+    frame[rng.random(frame.shape) < 0.002] = np.nan
+    frame[:, 100:110] = np.nan
+    bins = frame[:, :300, :416].reshape(1, 75, 4, 104, 4).mean((2, 4), dtype=np.float64)
+    return frame, bins.astype(np.float32)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_bins_give_the_score_of_their_pixels(machine: Machine, device: Device) -> None:
+    machine.has_gpu = True
+    folder = shipped_models() / "diffuse"
+    of_pixels = OnnxModel.load(folder, "cpu")
+    of_bins = OnnxModel.load(folder, device, binned=True)
+    assert (of_pixels.binned, of_bins.binned, of_bins.device) == (False, True, device)
+    for seed in range(3):
+        frame, bins = rough(seed)
+        assert of_bins.score(bins) == pytest.approx(of_pixels.score(frame), abs=1e-4)
+        assert of_bins.score(bins) != of_pixels.score(bins)
+        found, wanted = (
+            model.outputs(each)["relief"] for model, each in ((of_bins, bins), (of_pixels, frame))
+        )
+        np.testing.assert_allclose(found, wanted, atol=1e-2)
+
+
+def test_a_model_without_bins_takes_pixels_whatever_is_asked(tmp_path: Path) -> None:
+    write_artifact(tmp_path)
+    model = OnnxModel.load(tmp_path, "cpu", binned=True)
+    assert not model.binned
+    assert model.score(batch(0.25)).tolist() == [0.25]
+
+
+def test_a_card_that_claims_bins_of_a_graph_without_is_refused(tmp_path: Path) -> None:
+    write_artifact(tmp_path, binning=4)
+    with pytest.raises(ArtifactError, match=r"no optional input `binned`.*card says binning 4"):
+        OnnxModel.load(tmp_path, "cpu")
 
 
 @pytest.mark.parametrize(("precision", "tf32"), [("fp32", "0"), ("fp16", "1"), ("int8", "0")])

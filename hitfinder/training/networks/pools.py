@@ -22,16 +22,20 @@ POOL = 4
 """Pixels along a pool's side: a spot fills one or two, and maps shrink 16 times."""
 
 BLOCK = 5
-"""Pools along the side of a block, whose means, linear in between, are a pool's surroundings."""
+"""Pools along the side of a block, whose means, linear in between, are a pool's surroundings; for
+a first look so many quads of 2 x 2 pools."""
 
 NOTHING = 1e18
 """Its negative stands for no measurement: lower than any pixel, even when averaged with others."""
+
+LEAST = 1e-3
+"""Of a block's pools; where fewer were measured, there is nothing to take a mean of."""
 
 MEASURED = 1e15
 """Below it, every pixel of a pool was measured."""
 
 FIRST_CUT = 6.0
-"""Mean deviations of the least of 2 x 2 pools, above their mean, at which pools are cut down before
+"""Mean deviations of the least pools of quads, above their mean, at which pools are cut down before
 their own deviation is measured. Least values are hardly raised by spots, however bright."""
 
 CUT = 3.5
@@ -43,8 +47,8 @@ def heights_of(g: Graph, side: int) -> tuple[str, str]:
     side), 0 where not measured, and of 1 where they were.
     """
     pools = _pools(g)
+    rows, cols = (g.number(g.op("Shape", pools, start=axis, end=axis + 1)) for axis in (2, 3))
     depths, counts = _without_spots(g, *_padded(g, pools))
-    rows, cols = _sizes(g, pools)
     longest = g.op("Max", rows, cols)
     down, across = (
         _averaging(g, depths, rows, longest, side, 2),
@@ -66,23 +70,21 @@ def _pools(g: Graph) -> str:
     """Means of pools (N, 1, h, w), NaN where not all of a pool was measured."""
     image = g.op("Unsqueeze", "image", g.ints(1))
     # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
-    sides = (POOL, POOL)
-    return g.either(
-        g.switch(BINNED), image, "AveragePool", image, kernel_shape=sides, strides=sides
-    )
+    pools = g.op("AveragePool", image, kernel_shape=(POOL, POOL), strides=(POOL, POOL))
+    return g.either(g.switch(BINNED), g.op("Identity", image), pools)
 
 
 def _padded(g: Graph, pools: str) -> tuple[str, str]:
     """Negated means of pools, -NOTHING where not all of a pool was measured, and 1 where all was;
-    (N, 1, h, w), padded below and on the right, as not measured, to whole blocks.
+    padded below and on the right, as not measured, to whole blocks.
     """
-    # Negated, because what is least is sought, and only greatest values can be pooled.
-    mean = g.op("Neg", pools)
-    size = g.op("Shape", mean, start=2)
-    blocks = g.op("Div", g.op("Add", size, g.ints(BLOCK - 1)), g.ints(BLOCK))
-    more = g.op("Sub", g.op("Mul", blocks, g.ints(BLOCK)), size)
+    size = g.op("Shape", pools, start=2)
+    side = 2 * BLOCK
+    blocks = g.op("Div", g.op("Add", size, g.ints(side - 1)), g.ints(side))
+    more = g.op("Sub", g.op("Mul", blocks, g.ints(side)), size)
     pads = g.op("Concat", g.ints(0, 0), more, axis=0)
-    mean = g.op("Pad", mean, pads, math.nan, g.ints(2, 3))
+    # Negated, because what is least is sought, and only greatest values can be pooled.
+    mean = g.op("Pad", g.op("Neg", pools), pads, math.nan, g.ints(2, 3))
     nothing = g.op("IsNaN", mean)
     return g.op("Where", nothing, -NOTHING, mean), g.number(g.op("Not", nothing))
 
@@ -91,9 +93,9 @@ def _without_spots(g: Graph, depth: str, there: str) -> tuple[str, str]:
     """Negated means of pools, and 1 where a pool still counts: those that stand out of their
     surroundings, and the eight around each, do not. Both are 0 where nothing counts.
     """
-    least = g.op("MaxPool", depth, kernel_shape=(2, 2), strides=(1, 1), pads=(0, 0, 1, 1))
+    least = g.op("MaxPool", depth, kernel_shape=(2, 2), strides=(2, 2))
     known = g.number(g.op("Greater", least, -MEASURED))
-    bound = _bound(g, g.op("Mul", least, known), known, FIRST_CUT)
+    bound = _bound(g, g.op("Mul", least, known), known, FIRST_CUT, 2)
     depth = g.op("Mul", depth, there)
     cut = g.op("Mul", g.op("Max", depth, bound), there)
     out = g.number(g.op("Less", depth, _bound(g, cut, there, CUT)))
@@ -102,15 +104,19 @@ def _without_spots(g: Graph, depth: str, there: str) -> tuple[str, str]:
     return g.op("Mul", depth, counts), counts
 
 
-def _bound(g: Graph, maps: str, there: str, cut: float) -> str:
-    """Around each place the mean of maps, 0 where nothing is, less `cut` mean deviations."""
-    share = g.op("Reciprocal", g.op("Max", _between(g, _sums(g, there, BLOCK), BLOCK), 1e-3))
-    sums = _sums(g, maps, BLOCK)
-    level = g.op("Mul", _between(g, sums, BLOCK), share)
+def _bound(g: Graph, maps: str, there: str, cut: float, times: int = 1) -> str:
+    """Around each place, of `times` as many along each side, the mean of maps, 0 where nothing is,
+    less `cut` mean deviations.
+    """
+    number, sums = _sums(g, there, BLOCK), _sums(g, maps, BLOCK)
+    known = g.op("Max", _between(g, number, BLOCK), LEAST)
+    level = g.op("Div", _between(g, sums, BLOCK), known)
     away = g.op("Mul", g.op("Abs", g.op("Sub", maps, level)), there)
     # What is linear in between is added where it is small.
     bound = g.op("Sub", sums, g.op("Mul", _sums(g, away, BLOCK), cut))
-    return g.op("Mul", _between(g, bound, BLOCK), share)
+    if times > 1:
+        known = g.op("Max", _between(g, number, BLOCK * times), LEAST)
+    return g.op("Div", _between(g, bound, BLOCK * times), known)
 
 
 def around(g: Graph, maps: str, block: int) -> str:
@@ -124,25 +130,20 @@ def _sums(g: Graph, maps: str, block: int) -> str:
 
 
 def _between(g: Graph, sums: str, block: int) -> str:
-    """From one number a block (an odd side) to one a place, linear in between.
+    """From one number a block to one a place, linear in between.
 
     Along columns, then along rows: half the time of both at once.
     """
     half = block // 2
-    slope = (1 - np.abs(np.arange(2 * block - 1) - (block - 1)) / block).astype(np.float32)
+    even = 1 - block % 2  # then a block's middle lies between two places
+    at = np.arange(2 * block - 1 + even) - (block - 1 + even / 2)
+    slope = (1 - np.abs(at) / block).astype(np.float32)
     for way in ((0, 1), (1, 0)):
         across = slope.reshape(1, 1, *(-1 if axis else 1 for axis in way))
         strides = tuple(block if axis else 1 for axis in way)
         pads = tuple(half if axis else 0 for axis in way) * 2
         sums = g.op("ConvTranspose", sums, g.constant(across), strides=strides, pads=pads)
     return sums
-
-
-def _sizes(g: Graph, pools: str) -> tuple[str, str]:
-    """Along pools' rows and columns, as numbers (1,)."""
-    sizes = (g.op("Shape", pools, start=axis, end=axis + 1) for axis in (2, 3))
-    rows, cols = (g.number(size) for size in sizes)
-    return rows, cols
 
 
 def _averaging(g: Graph, maps: str, size: str, longest: str, side: int, axis: int) -> str:

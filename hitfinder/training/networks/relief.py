@@ -122,37 +122,64 @@ def _centre(g: Graph, heights: str, there: str, side: int) -> tuple[str, str]:
     scale = g.op("Div", 1.0, g.op("Add", steep, typical))
     gx, gy = (g.op("Mul", slope, scale) for slope in slopes)
     first = g.op("Mul", ok, g.op("Mul", steep, scale))
-    x, y = (g.constant(each[:, :, 1:-1, 1:-1]) for each in _grid(SLOPES))
-    aside = g.op("Sub", g.op("Mul", gy, x), g.op("Mul", gx, y))
-    weights, near = first, 2 * NEAR / SLOPES
-    cx = cy = ""
+    return _met(g, *(g.op("Reshape", each, g.ints(0, 1, -1)) for each in (gx, gy, first)))
+
+
+def _met(g: Graph, gx: str, gy: str, first: str) -> tuple[str, str]:
+    """Where lines meet in the sense of least squares, x and y (N, 1, 1, 1): through each place of
+    the slopes' map, along (gx, gy), as heavy as `first` says; all (N, 1, places).
+    """
+    x, y = (each[0, :, 1:-1, 1:-1].reshape(1, 1, -1) for each in _grid(SLOPES))
+    at = g.constant(np.concatenate([x, y], axis=1))  # (1, 2, places)
+    normal = g.op("Concat", gy, g.op("Neg", gx), axis=1)  # of each line, (N, 2, places)
+    aside = _sum(g, g.op("Mul", normal, at))  # of the middle, (N, 1, places)
+    sides = g.op("Transpose", g.op("Concat", normal, aside, axis=1), perm=(0, 2, 1))
+    weights, near, centre = first, 2 * NEAR / SLOPES, ""
     for turn in range(PULLS):
-        wx, wy = g.op("Mul", weights, gx), g.op("Mul", weights, gy)
-        a, b, c = (
-            _total(g, g.op("Mul", wy, gy)),
-            _total(g, g.op("Mul", wx, gy)),
-            _total(g, g.op("Mul", wx, gx)),
-        )
-        held = g.op("Add", g.op("Mul", g.op("Add", a, c), TO_MIDDLE), 1e-20)
-        a, c = g.op("Add", a, held), g.op("Add", c, held)
-        p, q = _total(g, g.op("Mul", wy, aside)), _total(g, g.op("Mul", wx, aside))
-        determinant = g.op("Sub", g.op("Mul", a, c), g.op("Mul", b, b))
-        # [a -b; -b c] (cx, cy) = (p, -q)
-        cx = g.op("Div", g.op("Sub", g.op("Mul", c, p), g.op("Mul", b, q)), determinant)
-        cy = g.op("Div", g.op("Sub", g.op("Mul", b, p), g.op("Mul", a, q)), determinant)
+        # [[a, b, p], [b, c, q]] with [a b; b c] centre = (p, q).
+        sums = g.op("MatMul", g.op("Mul", normal, weights), sides)
+        centre = _solved(g, g.op("Reshape", sums, g.ints(-1, 6)))  # (N, 2)
         if turn == PULLS - 1:
             break
-        missed = g.op("Sub", aside, g.op("Sub", g.op("Mul", gy, cx), g.op("Mul", gx, cy)))
-        far = g.op("Add", _distance(g, x, y, cx, cy), near)
+        missed = g.op("Sub", aside, g.op("MatMul", g.op("Unsqueeze", centre, g.ints(1)), normal))
+        away = g.op("Sub", at, g.op("Unsqueeze", centre, g.ints(2)))
+        far = g.op("Add", g.op("Sqrt", _sum(g, g.op("Mul", away, away))), near)
         angle = g.op("Div", missed, far)
         usual = g.op(
             "Div",
-            _total(g, g.op("Mul", weights, g.op("Abs", angle))),
-            g.op("Add", _total(g, weights), 1e-20),
+            g.op("ReduceSum", g.op("Mul", weights, g.op("Abs", angle)), g.ints(2)),
+            g.op("Add", g.op("ReduceSum", weights, g.ints(2)), 1e-20),
         )
         odd = g.op("Div", angle, g.op("Add", usual, 1e-9))
         weights = g.op("Div", first, g.op("Mul", g.op("Add", g.op("Mul", odd, odd), 1.0), far))
+    found = g.ops("Split", centre, names=("centre_x", "centre_y"), axis=1, num_outputs=2)
+    cx, cy = (g.op("Unsqueeze", each, g.ints(2, 3)) for each in found)
     return cx, cy
+
+
+def _solved(g: Graph, sums: str) -> str:
+    """a, b, p, b, c, q (N, 6) → the (N, 2) that solves [a b; b c] (x, y) = (p, q), held a little to
+    (0, 0).
+    """
+    a, b, p, _, c, q = np.eye(6, dtype=np.float32).T[..., np.newaxis]
+    a, c = a + TO_MIDDLE * (a + c), c + TO_MIDDLE * (a + c)
+    # Both numerators and the determinant, each a product less another.
+    factors = np.concatenate([c, a, a, p, q, c, b, b, b, q, p, b], axis=1)  # (6, 12)
+    least = np.zeros(12, np.float32)
+    least[[0, 1, 2, 5]] = 1e-20
+    each = g.op("Gemm", sums, g.constant(factors), g.constant(least))
+    names = [f"{each}_{number}" for number in range(4)]
+    one, two, three, four = g.ops("Split", each, names=names, axis=1, num_outputs=4)
+    solved = g.op("Sub", g.op("Mul", one, two), g.op("Mul", three, four))
+    top, determinant = g.ops(
+        "Split", solved, g.ints(2, 1), names=(f"{solved}_top", f"{solved}_determinant"), axis=1
+    )
+    return g.op("Div", top, determinant)
+
+
+def _sum(g: Graph, maps: str) -> str:
+    """(N, 2, places) → (N, 1, places)."""
+    return g.op("MatMul", g.constant(np.ones((1, 1, 2), np.float32)), maps)
 
 
 def _folded(g: Graph, maps: str, side: int) -> str:
