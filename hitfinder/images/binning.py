@@ -24,6 +24,9 @@ from hitfinder.images.reader import (
     expect,
 )
 
+ROUNDING = 1e-5
+"""Share by which a sum of float32 may be less than the sum."""
+
 
 def binned(reader: RegionReader, size: int) -> Reader:
     """Reads the reader's region in bins of size x size pixels, from its first corner on; up to
@@ -62,8 +65,8 @@ class _BinnedBox:
         bands = payload.bands([first.top + each * self.size for each in cuts])
         for (start, stop), band in zip(pairwise(cuts), bands, strict=True):
             pixels = band[:, first.left : first.right]
-            _write(pixels, self.size, self.box.limits, out[start:stop])
-        np.copyto(out, np.nan, where=self.unmeasured)
+            unmeasured = self.unmeasured[start:stop]
+            _write(pixels, self.size, self.box.limits, unmeasured, out[start:stop])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,30 +81,59 @@ class _BinnedImage:
         """See `Reader`."""
         image = np.empty(self.reader.shape, np.float32)
         self.reader.read(payload, image)
-        _write(image, self.size, Limits(None, None), out)
+        _write(image, self.size, Limits(None, None), np.zeros(self.shape, np.bool_), out)
 
 
-def _write(pixels: NDArray[Any], size: int, limits: Limits, out: NDArray[np.float32]) -> None:
+def _write(
+    pixels: NDArray[Any],
+    size: int,
+    limits: Limits,
+    unmeasured: NDArray[np.bool_],
+    out: NDArray[np.float32],
+) -> None:
     """Means of pixels of any real dtype into `out` (h, w); what is more than whole bins on the
-    right is left out. NaN where a pixel is, or is infinite, or beyond the limits. Raises
-    PayloadError.
+    right is left out. NaN where `unmeasured` (h, w) says so, and where a pixel is NaN, infinite,
+    or beyond the limits. Raises PayloadError.
     """
     lowest, highest = limits.bounds(pixels.dtype)
     pixels = pixels[: out.shape[0] * size, : out.shape[1] * size]
     lines = [pixels[each::size] for each in range(size)]  # of every bin the first line, the second
+    shares = np.full(size, size**-2, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 becomes infinite, or NaN
-        total = lines[0].astype(np.float32)
+        sums = lines[0].astype(np.float32)
         for line in lines[1:]:
-            np.add(total, line, out=total, dtype=np.float32, casting="same_kind")
-        # An extreme of all costs little, and tells almost always that there is none to look for.
-        if highest is not None and not pixels.max() < highest:
-            np.copyto(total, np.nan, where=reduce(np.maximum, lines) >= highest)
-        if lowest is not None and not pixels.min() >= lowest:
-            np.copyto(total, np.nan, where=reduce(np.minimum, lines) < lowest)
-        shares = np.full(size, size**-2, np.float32)
-        np.matmul(total.reshape(*out.shape, size), shares, out=out)
+            np.add(sums, line, out=sums, dtype=np.float32, casting="same_kind")
+        across = sums.reshape(*out.shape, size)
+        np.matmul(across, shares, out=out)
+        # To look for such pixels costs as much again: only where there may be one.
+        too_high = highest is not None and _may_reach(highest, pixels, unmeasured, out, size)
+        too_low = lowest is not None and not pixels.min() >= lowest
+        if too_high:
+            np.copyto(sums, np.nan, where=reduce(np.maximum, lines) >= highest)
+        if too_low:
+            np.copyto(sums, np.nan, where=reduce(np.minimum, lines) < lowest)
+        if too_high or too_low:
+            np.matmul(across, shares, out=out)
+    np.copyto(out, np.nan, where=unmeasured)
     if pixels.dtype.kind == "f":
         np.copyto(out, np.nan, where=np.isinf(out))
+
+
+def _may_reach(
+    highest: float,
+    pixels: NDArray[Any],
+    unmeasured: NDArray[np.bool_],
+    means: NDArray[np.float32],
+    size: int,
+) -> bool:
+    """Whether a pixel of a bin that counts may be so high. Masked pixels often hold their type's
+    largest value; those of a gap would have every band looked through.
+    """
+    if pixels.dtype.kind != "u":
+        return not pixels.max() < highest
+    # Where none is negative, a sum is at least as great as the greatest; float32 rounds it.
+    reached = means >= highest * (1 - ROUNDING) / size**2
+    return bool(np.greater(reached, unmeasured).any())
 
 
 def _any(flags: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:

@@ -28,6 +28,10 @@ a first look so many quads of 2 x 2 pools."""
 NOTHING = 1e18
 """Its negative stands for no measurement: lower than any pixel, even when averaged with others."""
 
+OWN = 100.0
+"""How much more a block's own pools count for it than those of the eight around, which tell of a
+block of which nothing was measured."""
+
 LEAST = 1e-3
 """Of a block's pools; where fewer were measured, there is nothing to take a mean of."""
 
@@ -108,15 +112,23 @@ def _bound(g: Graph, maps: str, there: str, cut: float, times: int = 1) -> str:
     """Around each place, of `times` as many along each side, the mean of maps, 0 where nothing is,
     less `cut` mean deviations.
     """
-    number, sums = _sums(g, there, BLOCK), _sums(g, maps, BLOCK)
-    known = g.op("Max", _between(g, number, BLOCK), LEAST)
-    level = g.op("Div", _between(g, sums, BLOCK), known)
-    away = g.op("Mul", g.op("Abs", g.op("Sub", maps, level)), there)
-    # What is linear in between is added where it is small.
-    bound = g.op("Sub", sums, g.op("Mul", _sums(g, away, BLOCK), cut))
-    if times > 1:
-        known = g.op("Max", _between(g, number, BLOCK * times), LEAST)
-    return g.op("Div", _between(g, bound, BLOCK * times), known)
+    near = np.ones((1, 1, 3, 3), np.float32)
+    near[0, 0, 1, 1] = OWN
+
+    def around_blocks(maps: str) -> str:
+        return g.op("Conv", _sums(g, maps, BLOCK), g.constant(near), pads=(1, 1, 1, 1))
+
+    number = g.op("Max", around_blocks(there), LEAST)
+    level = g.op("Div", around_blocks(maps), number)
+    away = g.op("Abs", g.op("Sub", maps, _across(g, level, BLOCK)))
+    spread = g.op("Div", around_blocks(g.op("Mul", away, there)), number)
+    return _across(g, g.op("Sub", level, g.op("Mul", spread, cut)), BLOCK * times)
+
+
+def _across(g: Graph, means: str, block: int) -> str:
+    """From one number a block to one a place, linear in between, level at the border."""
+    framed = g.op("Pad", means, g.ints(1, 1, 1, 1), "", g.ints(2, 3), mode="edge")
+    return _between(g, framed, block, less=block)
 
 
 def around(g: Graph, maps: str, block: int) -> str:
@@ -129,8 +141,8 @@ def _sums(g: Graph, maps: str, block: int) -> str:
     return g.op("Conv", maps, ones, strides=(block, block))
 
 
-def _between(g: Graph, sums: str, block: int) -> str:
-    """From one number a block to one a place, linear in between.
+def _between(g: Graph, sums: str, block: int, less: int = 0) -> str:
+    """From one number a block to one a place, linear in between; `less` places fewer at each end.
 
     Along columns, then along rows: half the time of both at once.
     """
@@ -141,7 +153,7 @@ def _between(g: Graph, sums: str, block: int) -> str:
     for way in ((0, 1), (1, 0)):
         across = slope.reshape(1, 1, *(-1 if axis else 1 for axis in way))
         strides = tuple(block if axis else 1 for axis in way)
-        pads = tuple(half if axis else 0 for axis in way) * 2
+        pads = tuple(half + less if axis else 0 for axis in way) * 2
         sums = g.op("ConvTranspose", sums, g.constant(across), strides=strides, pads=pads)
     return sums
 
