@@ -6,7 +6,6 @@ how payloads are encoded, and where a region lies.
 """
 
 from dataclasses import dataclass
-from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -96,44 +95,36 @@ def _write(
     or beyond the limits. Raises PayloadError.
     """
     lowest, highest = limits.bounds(pixels.dtype)
-    pixels = pixels[: out.shape[0] * size, : out.shape[1] * size]
-    lines = [pixels[each::size] for each in range(size)]  # of every bin the first line, the second
+    rows, cols = out.shape
+    lines = pixels[: rows * size, : cols * size].reshape(rows, size, cols * size)
     shares = np.full(size, size**-2, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 becomes infinite, or NaN
-        sums = lines[0].astype(np.float32)
-        for line in lines[1:]:
-            np.add(sums, line, out=sums, dtype=np.float32, casting="same_kind")
-        across = sums.reshape(*out.shape, size)
-        np.matmul(across, shares, out=out)
+        sums = np.add.reduce(lines, axis=1, dtype=np.float32)
+        np.matmul(sums.reshape(rows, cols, size), shares, out=out)
+        np.copyto(out, np.nan, where=unmeasured)
         # To look for such pixels costs as much again: only where there may be one.
-        too_high = highest is not None and _may_reach(highest, pixels, unmeasured, out, size)
-        too_low = lowest is not None and not pixels.min() >= lowest
+        too_high = highest is not None and _may_reach(highest, lines, out)
+        too_low = lowest is not None and not lines.min() >= lowest
         if too_high:
-            np.copyto(sums, np.nan, where=reduce(np.maximum, lines) >= highest)
+            np.copyto(sums, np.nan, where=np.maximum.reduce(lines, axis=1) >= highest)
         if too_low:
-            np.copyto(sums, np.nan, where=reduce(np.minimum, lines) < lowest)
+            np.copyto(sums, np.nan, where=np.minimum.reduce(lines, axis=1) < lowest)
         if too_high or too_low:
-            np.matmul(across, shares, out=out)
-    np.copyto(out, np.nan, where=unmeasured)
+            np.matmul(sums.reshape(rows, cols, size), shares, out=out)
+            np.copyto(out, np.nan, where=unmeasured)
     if pixels.dtype.kind == "f":
         np.copyto(out, np.nan, where=np.isinf(out))
 
 
-def _may_reach(
-    highest: float,
-    pixels: NDArray[Any],
-    unmeasured: NDArray[np.bool_],
-    means: NDArray[np.float32],
-    size: int,
-) -> bool:
+def _may_reach(highest: float, lines: NDArray[Any], means: NDArray[np.float32]) -> bool:
     """Whether a pixel of a bin that counts may be so high. Masked pixels often hold their type's
     largest value; those of a gap would have every band looked through.
     """
-    if pixels.dtype.kind != "u":
-        return not pixels.max() < highest
+    if lines.dtype.kind != "u":
+        return not lines.max() < highest
     # Where none is negative, a sum is at least as great as the greatest; float32 rounds it.
-    reached = means >= highest * (1 - ROUNDING) / size**2
-    return bool(np.greater(reached, unmeasured).any())
+    least = highest * (1 - ROUNDING) / lines.shape[1] ** 2
+    return bool(np.fmax.reduce(means, axis=None) >= least)
 
 
 def _any(flags: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
