@@ -10,8 +10,11 @@ go on unjudged rather than nowhere. Only without ingest or publish does the serv
 """
 
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from hitfinder.serving.diffuse import DiffuseStage
@@ -52,11 +55,19 @@ class Worker:
     """A thread that steps until it is told to stop."""
 
     def __init__(
-        self, name: str, stepper: Stepper, clock: Callable[[], int], pause_s: float = 0.0
+        self,
+        name: str,
+        stepper: Stepper,
+        clock: Callable[[], int],
+        pause_s: float = 0.0,
+        *,
+        computes: bool = False,
     ) -> None:
+        """With `computes`, a step takes several ms; see `_let_others_first`."""
         self._stepper = stepper
         self._clock = clock
         self._pause_s = pause_s
+        self._computes = computes
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.name = name
@@ -87,6 +98,8 @@ class Worker:
         return None
 
     def _run(self) -> None:
+        if self._computes:
+            _let_others_first()
         while not self._stop.is_set():
             try:
                 moved = self._stepper.step()
@@ -122,9 +135,10 @@ class Pipeline:
         self._clock = clock
         self._logger = logging.getLogger("hitfinder")
         self._ingest_worker = Worker("ingest", ingest, clock)
-        self._judge_workers = _workers_of("judge", judge, workers, clock)
+        self._judge_workers = [Worker(each, judge, clock) for each in _names("judge", workers)]
         if diffuse is not None:
-            self._judge_workers += _workers_of("diffuse", diffuse, diffuse.workers, clock)
+            names = _names("diffuse", diffuse.workers)
+            self._judge_workers += [Worker(each, diffuse, clock, computes=True) for each in names]
         self._publish_worker = Worker("publish", publish, clock, STALLED_WAIT_S)
 
     def start(self) -> None:
@@ -207,6 +221,14 @@ class Pipeline:
         return (self._ingest_worker, *self._judge_workers, self._publish_worker)
 
 
-def _workers_of(name: str, stepper: Stepper, count: int, clock: Callable[[], int]) -> list[Worker]:
-    names = [name] if count == 1 else [f"{name} {n}" for n in range(1, count + 1)]
-    return [Worker(each, stepper, clock) for each in names]
+def _names(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name} {number}" for number in range(1, count + 1)]
+
+
+def _let_others_first() -> None:
+    """Where Linux lets us, this thread takes the processor from nobody when it wakes up: who woke
+    it holds Python's lock, which it must wait for anyway. What was set from outside stays.
+    """
+    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        with suppress(PermissionError):  # a sandbox may forbid it; nothing depends on it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

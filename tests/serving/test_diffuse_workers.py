@@ -1,5 +1,7 @@
 """Several threads that judge hits a second time."""
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -132,3 +134,25 @@ def test_a_hit_is_read_with_its_own_series_detector_while_the_next_begins(
     pipeline.drain(PATIENCE_S)
     (verdict,) = bench.verdicts()
     assert verdict.diffuse_score == pytest.approx(0.8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such a policy")
+def test_the_second_steps_threads_take_the_processor_from_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = many(tmp_path)
+    stage = bench.diffuse
+    assert stage is not None
+    judge, policies = stage._judge, list[int]()
+
+    def told(job: Any) -> None:
+        policies.append(os.sched_getscheduler(0))
+        judge(job)
+
+    monkeypatch.setattr(stage, "_judge", told)
+    pipeline = started(bench)
+    send(bench, hit(0))
+    pipeline.drain(PATIENCE_S)
+    assert policies == [os.SCHED_BATCH]
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    assert len(bench.verdicts()) == 1
