@@ -3,17 +3,20 @@
     python -m benchmarks.whole_frame diffuse [/path/to/another ...] [--side 1750] [--rounds 40]
 
 A demo hit, 16 bits, bslz4: decoding all of it, reading its region (decoding included; mask, rings
-of ice, saturation), and scoring it with each model. Prints the fastest and the median of the
+of ice, saturation), and scoring it with each model; for models that take bins, as the live service
+gives them, those are read and scored as well. Prints the fastest and the median of the
 rounds, and ratios of the fastest to decoding, which tells how fast the machine is at the time.
 """
 
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from hitfinder.images.binning import binned
 from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.inference.model_card import find_artifact
 from hitfinder.inference.onnx_model import OnnxModel
@@ -45,8 +48,16 @@ def main() -> None:
         "read": lambda: reader.read(payload, batch[0]),
     }
     for name in options.models:
-        model = OnnxModel.load(find_artifact(name, Path.cwd()), "cpu")
-        stages[f"score, {name}"] = lambda model=model: model.score(batch)  # type: ignore[misc]
+        folder = find_artifact(name, Path.cwd())
+        model = OnnxModel.load(folder, "cpu")
+        stages[f"score, {name}"] = partial(model.score, batch)
+        size = model.card.binning
+        if size > 1:
+            in_bins = binned(reader, size)
+            bins = np.empty((1, *in_bins.shape), np.float32)
+            stages[f"read in bins of {size}"] = partial(in_bins.read, payload, bins[0])
+            model = OnnxModel.load(folder, "cpu", binned=True)
+            stages[f"score bins, {name}"] = partial(model.score, bins)
     times_ms: dict[str, list[float]] = {name: [] for name in stages}
     for turn in range(WARM + options.rounds):
         for name, stage in stages.items():

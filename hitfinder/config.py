@@ -95,9 +95,9 @@ class DiffuseSettings(Settings):
     """As for [model]."""
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads for one frame."""
-    workers: int = Field(default=2, ge=1, le=64)
-    """Hits that are judged side by side; one that comes close behind another need not wait for
-    it."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Hits that are judged side by side. More than one pays where there are three cores or more:
+    one that comes close behind another need not wait for it."""
     deadline_ms: float = Field(default=100.0, ge=1.0, le=600_000.0)
     """How long a hit's verdict, and what came after it, may wait for the second score, from the
     first on. Then the hit is kept and its verdict says that it was not judged."""

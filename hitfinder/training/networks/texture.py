@@ -13,6 +13,8 @@ Only heights above the surroundings are looked at: what is wider than an eighth 
 shadows and polarisation, was in the way of telling frames of other detectors (docs/experiments.md).
 """
 
+import numpy as np
+
 from hitfinder.training.networks.relief import CHANNELS, relief
 from hitfinder.training.onnx_graph import END, Graph
 
@@ -42,20 +44,37 @@ LEAST = 0.02
 def texture(g: Graph, features: str) -> str:
     """Add the arithmetic to a graph: a relief's `features` → (N, TEXTURES, CELLS, CELLS), the last
     channel being the share of a cell that was measured.
+
+    Each node costs, whatever its size: so what is done to all levels is done to them at once.
     """
 
-    def channel(place: int) -> str:
-        return g.op("Slice", features, g.ints(place), g.ints(place + 1), g.ints(1))
+    def cut(maps: str, start: int, stop: int, axis: int = 1, step: int = 1) -> str:
+        return g.op("Slice", maps, g.ints(start), g.ints(stop), g.ints(axis), g.ints(step))
 
-    there = channel(CHANNELS - 1)
-    found: list[str] = []
-    for level, (maps, known) in enumerate(levels(g, channel(0), there)):
-        power = _cells(g, g.op("Mul", maps, maps), known, level)
-        found.append(g.op("Log", g.op("Add", g.op("Mul", power, 4.0**level), FAINTEST)))
-        if level < LEVELS - 1:
-            found += _alike(g, maps, known, power, level)
-    found.append(_averaged(g, there, SIDE // CELLS))
-    return g.op("Concat", *found, axis=1)
+    heights, there = cut(features, 0, 1), cut(features, CHANNELS - 1, CHANNELS)
+    every = [_products(g, *each, level) for level, each in enumerate(levels(g, heights, there))]
+    means = g.op("Concat", *every, axis=1)
+    share = cut(means, 1, END, step=2)
+    ratios = _over(g, cut(means, 0, END, step=2), share)
+    kinds, compared = 1 + len(NEIGHBOURS), LEVELS - 1
+    white = 4.0 ** np.arange(LEVELS, dtype=np.float32).reshape(1, LEVELS, 1, 1)
+    power = g.op("Mul", cut(ratios, 0, END, step=kinds), g.constant(white.astype(np.float32)))
+    logs = g.op("Log", g.op("Add", power, FAINTEST))
+    by_level = g.op(
+        "Reshape", cut(ratios, 0, compared * kinds), g.ints(0, compared, kinds, CELLS, CELLS)
+    )
+    # How alike neighbours are: 1 wholly, 0 not at all; along the axes, and along the diagonals.
+    alike = g.op("Div", cut(by_level, 1, END, 2), g.op("Add", cut(by_level, 0, 1, 2), LEAST))
+    first, second = (cut(alike, start, END, 2, step=2) for start in (0, 1))
+    of_each = g.op(
+        "Concat",
+        g.op("Unsqueeze", cut(logs, 0, compared), g.ints(2)),
+        g.op("Mul", g.op("Add", first, second), 0.5),
+        g.op("Abs", g.op("Sub", first, second)),
+        axis=2,
+    )
+    found = g.op("Reshape", of_each, g.ints(0, compared * kinds, CELLS, CELLS))
+    return g.op("Concat", found, cut(logs, compared, LEVELS), cut(share, 0, 1), axis=1)
 
 
 def texture_graph() -> bytes:
@@ -78,32 +97,16 @@ def levels(g: Graph, maps: str, there: str, count: int = LEVELS) -> list[tuple[s
     return found
 
 
-def _alike(g: Graph, maps: str, there: str, power: str, level: int) -> list[str]:
-    """Four channels: how alike neighbours along the axes and the diagonals are (1 wholly, 0 not at
-    all), and how much that differs between the two of each.
+def _products(g: Graph, maps: str, there: str, level: int) -> str:
+    """Means over cells of maps times themselves, and times each neighbour but for the coarsest
+    level, each followed by the share of a cell for which there is such a product.
     """
     both = g.op("Concat", maps, there, axis=1)
-    padded = g.op("Pad", both, g.ints(0, 0, 1, 1, 0, 0, 1, 1), 0.0)
-    pairs = [g.op("Mul", both, g.shift(padded, 1, row, col)) for row, col in NEIGHBOURS]
-    # Products and where there are any, in turns; all of them at once, because each node costs.
-    means = _averaged(g, g.op("Concat", *pairs, axis=1), SIDE // CELLS >> level)
-    products, known = (
-        g.op("Slice", means, g.ints(start), g.ints(END), g.ints(1), g.ints(2)) for start in (0, 1)
-    )
-    ratios = g.op("Div", _over(g, products, known), g.op("Add", power, LEAST))
-    first, second = (
-        g.op("Slice", ratios, g.ints(start), g.ints(END), g.ints(1), g.ints(2)) for start in (0, 1)
-    )
-    return [
-        g.op("Mul", g.op("Add", first, second), 0.5),
-        g.op("Abs", g.op("Sub", first, second)),
-    ]
-
-
-def _cells(g: Graph, maps: str, there: str, level: int) -> str:
-    """Means (N, 1, CELLS, CELLS) of maps, 0 where not known, over what is known of each cell."""
-    size = SIDE // CELLS >> level
-    return _over(g, _averaged(g, maps, size), _averaged(g, there, size))
+    products = [g.op("Mul", both, both)]
+    if level < LEVELS - 1:
+        padded = g.op("Pad", both, g.ints(0, 0, 1, 1, 0, 0, 1, 1), 0.0)
+        products += [g.op("Mul", both, g.shift(padded, 1, row, col)) for row, col in NEIGHBOURS]
+    return _averaged(g, g.op("Concat", *products, axis=1), SIDE // CELLS >> level)
 
 
 def _over(g: Graph, means: str, share: str) -> str:
