@@ -34,10 +34,15 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     asked: list[tuple[str, bool]] = []
 
     def load(
-        folder: Path, device: str = "auto", threads: int = 1, *, captures: bool = False
+        folder: Path,
+        device: str = "auto",
+        threads: int = 1,
+        *,
+        captures: bool = False,
+        binned: bool = False,
     ) -> OnnxModel:
         asked.append((device, captures))
-        model = real(folder, "cpu", threads)
+        model = real(folder, "cpu", threads, binned=binned)
         return model if device == "cpu" else replace(model, device="cuda", _session=DeadSession())
 
     monkeypatch.setattr(onnx_model.OnnxModel, "load", load)
@@ -125,3 +130,13 @@ def test_the_second_step_goes_on_on_the_cpu_and_says_so(
         "GPU failed",
         "the second step runs on the CPU until the next start",
     )
+
+
+def test_the_second_steps_spare_takes_bins_like_the_one_before_it(
+    tmp_path: Path, loaded: list[tuple[str, bool]], metrics: Metrics, reports: Reports
+) -> None:
+    model, lasting = load_diffuse(DiffuseSettings(), tmp_path, metrics, reports)
+    assert model.binned
+    fail(lasting)
+    assert lasting.device == "cpu"
+    assert lasting._model.binned
