@@ -29,7 +29,7 @@ from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import Hit, InFlight, Line, Mark, Passage, verdict_on
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
-from hitfinder.serving.scorer import Model, Plan, Scorer
+from hitfinder.serving.scorer import Buffers, Model, Plan, Scorer
 from hitfinder.verdict import Reason
 
 YIELD_AT = 0.25
@@ -97,8 +97,7 @@ class DiffuseStage:
         )
         self.workers = workers
         self._turn = threading.Lock()
-        self._buffers: list[NDArray[np.float32]] = []
-        self._buffer_shape = (1, 0, 0)
+        self._buffers = Buffers(self._scorer.buffer, workers)
         self._busy_since_ns: dict[int, int] = {}
         """Of the threads that have a hit in hand."""
 
@@ -124,8 +123,7 @@ class DiffuseStage:
         """Get ready for regions of this shape. Raises HitfinderError."""
         # The quicker of two: what a machine has to do while it starts is not the model's cost.
         self._backlog.cost_ns = min(self._scorer.cost_ns(rows, cols) for _ in range(2))
-        self._buffer_shape = (1, rows, cols)
-        self._buffers = [self._scorer.buffer(*self._buffer_shape) for _ in range(self.workers)]
+        self._buffers.prepare(1, rows, cols)
 
     def step(self) -> bool:
         """Judge the hit that waits longest; False when there was none."""
@@ -142,8 +140,7 @@ class DiffuseStage:
             self._turn.release()
         if job is not None:
             self._judge(job)
-            if job.buffer.shape == self._buffer_shape:
-                self._buffers.append(job.buffer)
+            self._buffers.give_back(job.buffer)
         del self._busy_since_ns[thread]
         self._metrics.diffuse_queue_bytes.set(self._backlog.bytes)
         return True
@@ -159,7 +156,7 @@ class DiffuseStage:
         return len(since_ns) == self.workers and now_ns - max(since_ns) > self._deadline_ns
 
     def _planned(self, reader: Reader, payload_shape: tuple[int, ...]) -> None:
-        if self._buffer_shape[1:] != reader.shape or self._scorer.is_cold:
+        if self._buffers.shape[1:] != reader.shape or self._scorer.is_cold:
             self.warm(*reader.shape)
 
     def _job(self, passage: Passage) -> _Job | None:
@@ -190,10 +187,7 @@ class DiffuseStage:
             passage=passage,
             hit=hit,
             reader=self._scorer.reader,
-            # None is left where a thread that hangs has not given its own back.
-            buffer=self._buffers.pop()
-            if self._buffers
-            else self._scorer.buffer(*self._buffer_shape),
+            buffer=self._buffers.take(),
             started_ns=started_ns,
         )
 

@@ -30,7 +30,7 @@ from hitfinder.serving.hot_pixels import HotPixelMask
 from hitfinder.serving.line import InFlight, Line, Passage, verdict_on
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
-from hitfinder.serving.scorer import Model, Plan, Scorer
+from hitfinder.serving.scorer import Buffers, Model, Plan, Scorer
 from hitfinder.verdict import Outcome, Reason, Verdict
 
 MAX_BATCH_PIXELS = 2**24
@@ -90,7 +90,6 @@ class Judge:
             for stage in ("queue", "read_region", "score")
         }
         self._diffuse = diffuse
-        self._workers = workers
         self._turn = threading.Lock()
         self._taken: deque[Passage] = deque()
         self._scorer = Scorer(
@@ -103,8 +102,7 @@ class Judge:
             clock=clock,
             reports=reports,
         )
-        self._buffers: list[NDArray[np.float32]] = []
-        self._buffer_shape = (0, 0, 0)
+        self._buffers = Buffers(self._scorer.buffer, workers)
 
     def prepare(self, payload_shape: tuple[int, ...]) -> None:
         """Plan and warm for frames of this shape. Raises ConfigError, HitfinderError."""
@@ -123,8 +121,7 @@ class Judge:
         self._batcher = Batcher[InFlight](size=self._size, wait_ns=self._wait_ns)
         for passage in held:
             self._batcher.add(passage, self._clock())
-        self._buffer_shape = (self._size, rows, cols)
-        self._buffers = [self._scorer.buffer(*self._buffer_shape) for _ in range(self._workers)]
+        self._buffers.prepare(self._size, rows, cols)
 
     def step(self) -> bool:
         """Take what waits, and judge a batch if one is ready; False when nothing was done."""
@@ -137,8 +134,7 @@ class Judge:
         if batch is None:
             return False
         self._judge(batch)
-        if batch.buffer.shape == self._buffer_shape:
-            self._buffers.append(batch.buffer)
+        self._buffers.give_back(batch.buffer)
         return True
 
     @property
@@ -160,14 +156,11 @@ class Judge:
         return self._batch(passages) if passages else None
 
     def _batch(self, passages: list[InFlight]) -> _Batch:
-        """None is without a buffer, though a thread that hangs does not give its own back."""
         return _Batch(
             passages=passages,
             detector=self._scorer.detector,
             reader=self._scorer.reader,
-            buffer=self._buffers.pop()
-            if self._buffers
-            else self._scorer.buffer(*self._buffer_shape),
+            buffer=self._buffers.take(),
         )
 
     def _breaks(self, passage: Passage) -> bool:
@@ -193,7 +186,7 @@ class Judge:
             self._scorer.begin(passage.event.detector)
 
     def _planned(self, reader: RegionReader, payload_shape: tuple[int, ...]) -> None:
-        if self._buffer_shape[1:] != reader.shape or self._scorer.is_cold:
+        if self._buffers.shape[1:] != reader.shape or self._scorer.is_cold:
             self.warm(*reader.shape)
         if self._hot_pixels is not None:
             self._hot_pixels.begin(reader, payload_shape)

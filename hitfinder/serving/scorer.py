@@ -68,6 +68,33 @@ Planned = Callable[[ReaderT, tuple[int, ...]], None]
 """Gets ready for a new reader, of payloads of a shape. Raises HitfinderError."""
 
 
+class Buffers:
+    """Memory (N, H, W) to read regions into, one for each of `workers` threads. `make` gives it."""
+
+    def __init__(self, make: Callable[[int, int, int], NDArray[np.float32]], workers: int) -> None:
+        self._make = make
+        self._workers = workers
+        self._free: list[NDArray[np.float32]] = []
+        self.shape = (0, 0, 0)
+        """(N, H, W) of those that are given out now."""
+
+    def prepare(self, size: int, rows: int, cols: int) -> None:
+        """Have new ones of this shape, or on another device."""
+        self.shape = (size, rows, cols)
+        self._free = [self._make(*self.shape) for _ in range(self._workers)]
+
+    def take(self) -> NDArray[np.float32]:
+        """One that nobody else has. None is left where a thread that hangs has kept its own; then
+        a new one.
+        """
+        return self._free.pop() if self._free else self._make(*self.shape)
+
+    def give_back(self, buffer: NDArray[np.float32]) -> None:
+        """For the next; one of another shape is dropped."""
+        if buffer.shape == self.shape:
+            self._free.append(buffer)
+
+
 class Scorer(Generic[ReaderT]):
     """`name` is the model's in logs and reports; `fate` says how a frame goes on without it."""
 

@@ -57,8 +57,8 @@ def texture(g: Graph, features: str) -> str:
     share = cut(means, 1, END, step=2)
     ratios = _over(g, cut(means, 0, END, step=2), share)
     kinds, compared = 1 + len(NEIGHBOURS), LEVELS - 1
-    white = 4.0 ** np.arange(LEVELS, dtype=np.float32).reshape(1, LEVELS, 1, 1)
-    power = g.op("Mul", cut(ratios, 0, END, step=kinds), g.constant(white.astype(np.float32)))
+    white = np.logspace(0, LEVELS - 1, LEVELS, base=4, dtype=np.float32).reshape(1, -1, 1, 1)
+    power = g.op("Mul", cut(ratios, 0, END, step=kinds), g.constant(white))
     logs = g.op("Log", g.op("Add", power, FAINTEST))
     by_level = g.op(
         "Reshape", cut(ratios, 0, compared * kinds), g.ints(0, compared, kinds, CELLS, CELLS)
