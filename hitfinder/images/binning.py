@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hitfinder.errors import ConfigError
 from hitfinder.frame import Payload
 from hitfinder.images.reader import (
-    CACHED_PIXELS,
+    PIXELS_AT_ONCE,
     BoxReader,
     Limits,
     Reader,
@@ -59,7 +59,7 @@ class _BinnedBox:
         """See `Reader`."""
         expect(self.box.payload_shape, payload)
         first = self.box.pieces[0].source
-        rows = max(1, CACHED_PIXELS // payload.shape[-1] // self.size)
+        rows = max(1, PIXELS_AT_ONCE // payload.shape[-1] // self.size)
         cuts = [*range(0, self.shape[0], rows), self.shape[0]]
         bands = payload.bands([first.top + each * self.size for each in cuts])
         for (start, stop), band in zip(pairwise(cuts), bands, strict=True):

@@ -18,7 +18,7 @@ from hitfinder.frame import Detector
 from hitfinder.images.gather import GatherMap
 from hitfinder.images.ice import ice_rings
 from hitfinder.images.reader import (
-    CACHED_PIXELS,
+    PIXELS_AT_ONCE,
     Box,
     BoxReader,
     GatherReader,
@@ -34,9 +34,6 @@ FURTHEST = 100_000
 ROWS_BETWEEN_MODULES = 15
 """Rows of NaN between the modules of a stack without geometry. A model's window of 25 pixels
 around a cell of 5 reaches up to 14 rows on; it must not see the next module."""
-
-FEW_PIXELS = 2**20
-"""Of the rows that a region needs; so many are read at once, as each reading costs 20 us."""
 
 
 class RegionSettings(Settings):
@@ -139,8 +136,7 @@ def _plan_boxes(
 
 def _rows_at_once(box: Box, cols: int) -> int:
     """Rows of the payload that are read together."""
-    rows = box.bottom - box.top
-    return rows if rows * cols <= FEW_PIXELS else max(1, CACHED_PIXELS // cols)
+    return max(1, min(box.bottom - box.top, PIXELS_AT_ONCE // cols))
 
 
 def _plan_gather(

@@ -21,7 +21,7 @@ the best ratio its compression can reach, whatever the headers claim.
 import struct
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any, Final
 
 import imagecodecs
@@ -47,6 +47,10 @@ _zstd_encode: Call = imagecodecs.zstd_encode
 
 BLOCK_BYTES: Final = 8192
 """Pixels in a block, in bytes: what every known sender uses, and what a header's 0 stands for."""
+
+_CACHED_BYTES: Final = 2**20
+"""Shuffled pixels at a time: decoding 1750 x 1750 pixels of 32 bits takes a fifth less time than
+at once."""
 
 _HEADER = struct.Struct(">QI")
 _LENGTH = struct.Struct(">I")
@@ -116,13 +120,15 @@ class _Blocks:
         """
         item = dtype.itemsize
         block, body, tail = self._layout(data, item, size * item)
-        starts = _walk(data, -(-min(cuts[-1] * item, body) // block))
+        passed = min(cuts[0] * item, body) // block
+        starts = _walk(data, passed, -(-min(cuts[-1] * item, body) // block))
         for start, stop in pairwise(cuts):
             first = min(start * item, body) // block
             last = -(-min(stop * item, body) // block)
             begin, end = first * block, min(last * block, body)
             more = tail if stop * item > body else 0
-            out = self._decoded(data, starts[first : last + 1], item, block, end - begin, more)
+            its = starts[first - passed : last - passed + 1]
+            out = self._decoded(data, its, item, block, end - begin, more)
             yield np.frombuffer(out.data, dtype, stop - start, start * item - begin)
 
     def _decoded(
@@ -133,17 +139,33 @@ class _Blocks:
         if coded * self.ratio < size:
             raise PayloadError(f"{coded} compressed bytes cannot hold {size}")
         out = np.empty(size + tail, np.uint8)
+        pixels = out[:size]
         try:
-            if size:
-                self.expand(data, starts, block, out[:size])
-            if tail:
-                out[size:] = _exactly(data, starts[-1], tail)
-            if self.shuffled and out.size:
-                elements = out.view(f"u{item}")
-                out = _unshuffle_blocks(elements, blocksize=block // item).view(np.uint8)
+            if self.shuffled:
+                self._unshuffled(data, starts, item, block, pixels)
+            elif size:
+                self.expand(data, starts, block, pixels)
         except _CODEC_ERRORS as error:
             raise PayloadError(f"compressed pixels are corrupt: {error}") from error
+        if tail:
+            out[size:] = _exactly(data, starts[-1], tail)
         return out
+
+    def _unshuffled(
+        self, data: Part, starts: list[int], item: int, block: int, pixels: Bytes
+    ) -> None:
+        """Shuffled blocks into `pixels`, some at a time: they stay in the cache between the two
+        steps.
+        """
+        some = max(1, _CACHED_BYTES // block)
+        shuffled = np.empty(min(some * block, len(pixels)), np.uint8)
+        for first in range(0, len(starts) - 1, some):
+            out = pixels[first * block : (first + some) * block]
+            part = shuffled[: len(out)]
+            self.expand(data, starts[first : first + some + 1], block, part)
+            _unshuffle_blocks(
+                part.view(f"u{item}"), blocksize=block // item, out=out.view(f"u{item}")
+            )
 
     def _layout(self, data: Part, item: int, nbytes: int) -> tuple[int, int, int]:
         """Bytes of pixels in a block, in all blocks, and in the raw tail."""
@@ -163,19 +185,28 @@ class _Blocks:
         return min(block, max(nbytes - tail, unit)), nbytes - tail, tail
 
 
-def _walk(data: Part, count: int) -> list[int]:
-    """Where the first `count` blocks' length words stand, and where the last block ends."""
-    starts = [_HEADER.size]
+def _walk(data: Part, first: int, last: int) -> list[int]:
+    """Where the length words of blocks [first, last) stand, and where the last block ends.
+
+    A frame has hundreds of blocks before its middle: those are only passed, in a loop of its own,
+    because noting their places would make it a sixth slower.
+    """
     position = _HEADER.size
     unpack = _LENGTH.unpack_from
+    starts: list[int] = []
     try:
-        for _ in range(count):
-            position += 4 + unpack(data, position)[0]
+        for _ in repeat(None, first):
+            (length,) = unpack(data, position)
+            position += length + 4
+        starts.append(position)
+        for _ in repeat(None, last - first):
+            (length,) = unpack(data, position)
+            position += length + 4
             starts.append(position)
     except struct.error as error:
-        raise PayloadError(f"compressed pixels end before block {len(starts)}") from error
+        raise PayloadError(f"compressed pixels end before block {last}") from error
     if position > len(data):
-        raise PayloadError(f"compressed pixels end inside block {count}")
+        raise PayloadError(f"compressed pixels end inside block {last}")
     return starts
 
 
@@ -223,7 +254,7 @@ def _encode_bslz4(pixels: NDArray[Any]) -> Part:
     if not shuffled.size:
         return header + tail
     coded = memoryview(_lz4h5_encode(shuffled, blocksize=BLOCK_BYTES))
-    starts = _walk(coded, -(-shuffled.size // BLOCK_BYTES))
+    starts = _walk(coded, 0, -(-shuffled.size // BLOCK_BYTES))
     pieces: list[Part] = [header]
     done = _HEADER.size
     for index in _stored(starts, BLOCK_BYTES, shuffled.size):

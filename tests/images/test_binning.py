@@ -88,7 +88,7 @@ def test_any_bins_of_any_frame(
 def test_bands_of_a_large_frame(
     encoding: str, dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(binning, "CACHED_PIXELS", 2000)
+    monkeypatch.setattr(binning, "PIXELS_AT_ONCE", 2000)
     rng = np.random.default_rng(1)
     frame: NDArray[Any] = rng.integers(0, 1000, (203, 301)).astype(dtype)
     frame[rng.random(frame.shape) < 0.01] = -1 if dtype is np.int32 else 65535

@@ -173,8 +173,7 @@ def test_only_the_rows_needed_are_decoded_and_once(
 def test_a_large_region_is_read_a_few_rows_at_a_time(
     shape: tuple[int, ...], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(region, "FEW_PIXELS", 100)
-    monkeypatch.setattr(region, "CACHED_PIXELS", 7 * 30)
+    monkeypatch.setattr(region, "PIXELS_AT_ONCE", 7 * 30)
     rng = np.random.default_rng(0)
     frame = rng.choice([0, 3, 50, 100, 101], shape).astype(dtype)
     detector = Detector(mask=rng.random(shape) < 0.1, saturation=101, underload=1)

@@ -10,6 +10,7 @@ import pytest
 
 from hitfinder.errors import PayloadError
 from hitfinder.frame import Payload, array_payload
+from hitfinder.wire import compression
 from hitfinder.wire.compression import (
     BLOCK_BYTES,
     CODECS,
@@ -58,7 +59,11 @@ def test_encoded_pixels_are_read_alike_by_us_and_by_hdf5(
 @pytest.mark.parametrize("encoding", CODECS)
 @pytest.mark.parametrize("dtype", ["u1", "<u2", "<u4"])
 @pytest.mark.parametrize("make", [pixels, noise])
-def test_any_band_is_the_frame_s_own_rows(make: Any, dtype: str, encoding: str) -> None:
+@pytest.mark.parametrize("at_once", [2 * BLOCK_BYTES + 5, 2**20])
+def test_any_band_is_the_frame_s_own_rows(
+    at_once: int, make: Any, dtype: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "_CACHED_BYTES", at_once)
     frame = make(dtype, (131, 257))  # 33667 pixels: a tail of 3, a partial block before it
     payload = encode(frame, encoding)
 
