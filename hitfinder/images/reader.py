@@ -7,6 +7,7 @@ does.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,6 +83,7 @@ class Limits:
     saturation: float | None
     underload: float | None
 
+    @lru_cache(maxsize=64)  # noqa: B019  (a run has few detectors, and each asks for every frame)
     def bounds(self, dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
         """The lowest value that is a measurement, and the lowest above it that is none; None where
         no value of this type is too low, or too high. Raises PayloadError for another than real
@@ -113,11 +115,13 @@ class Limits:
         `out`, where those are NaN; rounding keeps the order.
         """
         lowest, highest = self.bounds(pixels.dtype)
-        with np.errstate(over="ignore"):  # beyond float32 becomes infinite, hence NaN
+        if pixels.dtype.kind == "f":
+            with np.errstate(over="ignore"):  # beyond float32 becomes infinite, hence NaN
+                out[...] = pixels
+            np.copyto(out, np.nan, where=np.isinf(out))
+        else:
             out[...] = pixels
         np.copyto(out, np.nan, where=unmeasured)
-        if pixels.dtype.kind == "f" and (infinite := np.isinf(out)).any():
-            np.copyto(out, np.nan, where=infinite)
         if highest is not None and np.fmax.reduce(out, axis=None) >= np.float32(highest):
             np.copyto(out, np.nan, where=pixels >= highest)
         if lowest is not None and not pixels.min() >= lowest:

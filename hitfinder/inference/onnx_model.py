@@ -145,6 +145,9 @@ class OnnxModel:
         """On a CPU: the maps of one frame stay in the cache, those of eight take up to half as long
         again each.
         """
+        if len(batch) == 1:
+            results: list[NDArray[Any]] = self._session.run(names, self._fed(batch))
+            return results
         images = batch[:, np.newaxis]  # N of (1, H, W)
         runs = [self._session.run(names, self._fed(image)) for image in images]
         return [
