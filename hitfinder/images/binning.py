@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import ConfigError
 from hitfinder.frame import Payload
+from hitfinder.images.measured import Blanks, Limits
 from hitfinder.images.reader import (
     PIXELS_AT_ONCE,
     BoxReader,
-    Limits,
     Reader,
     RegionReader,
     expect,
 )
+
+NO_BLANKS = Blanks.of(np.zeros((1, 1), np.bool_))
 
 ROUNDING = 1e-5
 """Share by which a sum of float32 may be less than the sum."""
@@ -40,32 +42,39 @@ def binned(reader: RegionReader, size: int) -> Reader:
             f"that looks at means of {size} x {size}; make the region larger"
         )
     if isinstance(reader, BoxReader) and not reader.gaps:
-        return _BinnedBox((rows, cols), size, reader, _any(reader.unmeasured, size))
+        return _binned_box((rows, cols), size, reader)
     return _BinnedImage((rows, cols), size, reader)
 
 
 @dataclass(frozen=True, slots=True)
 class _BinnedBox:
-    """Of a rectangle of the payload's rows. `unmeasured` (h, w) is True for bins that always lack
-    a pixel.
+    """Of a rectangle of the payload's rows, in bands between `cuts`, which count rows of bins;
+    `blanks` are each band's bins that always lack a pixel.
     """
 
     shape: tuple[int, int]
     size: int
     box: BoxReader
-    unmeasured: NDArray[np.bool_]
+    cuts: tuple[int, ...]
+    blanks: tuple[Blanks, ...]
 
     def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
         """See `Reader`."""
         expect(self.box.payload_shape, payload)
         first = self.box.pieces[0].source
-        rows = max(1, PIXELS_AT_ONCE // payload.shape[-1] // self.size)
-        cuts = [*range(0, self.shape[0], rows), self.shape[0]]
-        bands = payload.bands([first.top + each * self.size for each in cuts])
-        for (start, stop), band in zip(pairwise(cuts), bands, strict=True):
+        bands = payload.bands([first.top + each * self.size for each in self.cuts])
+        parts = zip(pairwise(self.cuts), self.blanks, bands, strict=True)
+        for (start, stop), blanks, band in parts:
             pixels = band[:, first.left : first.right]
-            unmeasured = self.unmeasured[start:stop]
-            _write(pixels, self.size, self.box.limits, unmeasured, out[start:stop])
+            _write(pixels, self.size, self.box.limits, blanks, out[start:stop])
+
+
+def _binned_box(shape: tuple[int, int], size: int, box: BoxReader) -> _BinnedBox:
+    rows = max(1, PIXELS_AT_ONCE // box.payload_shape[-1] // size)
+    cuts = (*range(0, shape[0], rows), shape[0])
+    lacking = _any(box.places() < 0, size)
+    blanks = tuple(Blanks.of(lacking[start:stop]) for start, stop in pairwise(cuts))
+    return _BinnedBox(shape, size, box, cuts, blanks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +89,18 @@ class _BinnedImage:
         """See `Reader`."""
         image = np.empty(self.reader.shape, np.float32)
         self.reader.read(payload, image)
-        _write(image, self.size, Limits(None, None), np.zeros(self.shape, np.bool_), out)
+        _write(image, self.size, Limits(None, None), NO_BLANKS, out)
 
 
 def _write(
     pixels: NDArray[Any],
     size: int,
     limits: Limits,
-    unmeasured: NDArray[np.bool_],
+    blanks: Blanks,
     out: NDArray[np.float32],
 ) -> None:
     """Means of pixels of any real dtype into `out` (h, w); what is more than whole bins on the
-    right is left out. NaN where `unmeasured` (h, w) says so, and where a pixel is NaN, infinite,
+    right is left out. NaN where `blanks` says so, and where a pixel is NaN, infinite,
     or beyond the limits. Raises PayloadError.
     """
     lowest, highest = limits.bounds(pixels.dtype)
@@ -101,7 +110,7 @@ def _write(
     with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 becomes infinite, or NaN
         sums = np.add.reduce(lines, axis=1, dtype=np.float32)
         np.matmul(sums.reshape(rows, cols, size), shares, out=out)
-        np.copyto(out, np.nan, where=unmeasured)
+        blanks.write(out)
         # To look for such pixels costs as much again: only where there may be one.
         too_high = highest is not None and _may_reach(highest, lines, out)
         too_low = lowest is not None and not lines.min() >= lowest
@@ -111,7 +120,7 @@ def _write(
             np.copyto(sums, np.nan, where=np.minimum.reduce(lines, axis=1) < lowest)
         if too_high or too_low:
             np.matmul(sums.reshape(rows, cols, size), shares, out=out)
-            np.copyto(out, np.nan, where=unmeasured)
+            blanks.write(out)
     if pixels.dtype.kind == "f":
         np.copyto(out, np.nan, where=np.isinf(out))
 

@@ -5,9 +5,7 @@ Nothing else is done to the pixels: normalising is the model's business. Readers
 does.
 """
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from hitfinder.errors import PayloadError
 from hitfinder.frame import Payload
+from hitfinder.images.measured import Blanks, Limits
 
 PIXELS_AT_ONCE = 2**22
 """More at a time leave the cache between two steps; fewer are more calls, each of which gives
@@ -69,63 +68,17 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A rectangle of a payload's flat rows and where it goes in the region."""
+    """A rectangle of a payload's flat rows, where it goes in the region, and what it lacks."""
 
     source: Box
     row: int
     col: int
+    blanks: Blanks
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Which values are no measurement."""
-
-    saturation: float | None
-    underload: float | None
-
-    @lru_cache(maxsize=64)  # noqa: B019  (a run has few detectors, and each asks for every frame)
-    def bounds(self, dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
-        """The lowest value that is a measurement, and the lowest above it that is none; None where
-        no value of this type is too low, or too high. Raises PayloadError for another than real
-        numbers.
-        """
-        if dtype.kind == "f":
-            return self.underload, self.saturation
-        if dtype.kind not in "iu":
-            raise PayloadError(f"pixels of type {dtype} are neither integers nor floats")
-        # Integers are compared as such, and none is that is beyond their type.
-        info = np.iinfo(dtype)
-        lowest = None if self.underload is None else math.ceil(self.underload)
-        highest = None if self.saturation is None else math.ceil(self.saturation)
-        if info.min == 0:
-            highest = info.max if highest is None else min(highest, info.max)
-        if lowest is not None and lowest <= info.min:
-            lowest = None
-        if highest is not None and highest > info.max:
-            highest = None
-        return lowest, highest
-
-    def write(
-        self, pixels: NDArray[Any], unmeasured: NDArray[np.bool_], out: NDArray[np.float32]
-    ) -> None:
-        """Write (h, w) pixels of any real dtype into `out` (h, w). Raises PayloadError.
-
-        Flags are made only where the extremes say so: a reduction costs a tenth of writing NaN by
-        a mask. Masked pixels often hold their type's largest value, so the greatest is sought in
-        `out`, where those are NaN; rounding keeps the order.
-        """
-        lowest, highest = self.bounds(pixels.dtype)
-        if pixels.dtype.kind == "f":
-            with np.errstate(over="ignore"):  # beyond float32 becomes infinite, hence NaN
-                out[...] = pixels
-            np.copyto(out, np.nan, where=np.isinf(out))
-        else:
-            out[...] = pixels
-        np.copyto(out, np.nan, where=unmeasured)
-        if highest is not None and np.fmax.reduce(out, axis=None) >= np.float32(highest):
-            np.copyto(out, np.nan, where=pixels >= highest)
-        if lowest is not None and not pixels.min() >= lowest:
-            np.copyto(out, np.nan, where=pixels < lowest)
+    def part(self, region: NDArray[Any]) -> NDArray[Any]:
+        """Its place in the region (H, W)."""
+        height, width = self.source.shape
+        return region[self.row : self.row + height, self.col : self.col + width]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +86,12 @@ class BoxReader:
     """A region made of rectangles of the payload, each below the one before: of a monolithic
     frame, or of the modules of a stack.
 
-    `unmeasured` (H, W) is True where no pixel is, or none that may be used. `gaps` says whether
-    there is a place that no piece covers.
+    `gaps` says whether there is a place that no piece covers.
     """
 
     shape: tuple[int, int]
     payload_shape: tuple[int, ...]
     limits: Limits
-    unmeasured: NDArray[np.bool_]
     pieces: tuple[Piece, ...]
     gaps: bool
     beam_px: tuple[float, float] | None = None
@@ -153,26 +104,18 @@ class BoxReader:
         cuts = [piece.source.top for piece in self.pieces]
         bands = payload.bands([*cuts, self.pieces[-1].source.bottom])
         for piece, band in zip(self.pieces, bands, strict=True):
-            height, width = piece.source.shape
-            place = (
-                slice(piece.row, piece.row + height),
-                slice(piece.col, piece.col + width),
-            )
             pixels = band[:, piece.source.left : piece.source.right]
-            self.limits.write(pixels, self.unmeasured[place], out[place])
+            self.limits.write(pixels, piece.blanks, piece.part(out))
 
     def places(self) -> NDArray[np.int32]:
         """See `RegionReader`."""
         found = np.full(self.shape, -1, np.int32)
         cols = self.payload_shape[-1]
         for piece in self.pieces:
-            source = piece.source
-            height, width = source.shape
-            rows = np.arange(source.top, source.bottom, dtype=np.int32)[:, np.newaxis] * cols
-            found[piece.row : piece.row + height, piece.col : piece.col + width] = rows + np.arange(
-                source.left, source.right, dtype=np.int32
-            )
-        found[self.unmeasured] = -1
+            source, part = piece.source, piece.part(found)
+            rows = np.arange(source.top, source.bottom, dtype=np.int32)[:, np.newaxis]
+            part[...] = rows * cols + np.arange(source.left, source.right, dtype=np.int32)
+            piece.blanks.write(part, -1)
         return found
 
 
@@ -183,7 +126,7 @@ class GatherReader:
     shape: tuple[int, int]
     payload_shape: tuple[int, ...]
     limits: Limits
-    unmeasured: NDArray[np.bool_]
+    blanks: Blanks
     index: NDArray[np.intp]
     first: int
     last: int
@@ -193,12 +136,12 @@ class GatherReader:
         """See `RegionReader`."""
         expect(self.payload_shape, payload)
         band = payload.rows(self.first, self.last).reshape(-1)
-        self.limits.write(band.take(self.index), self.unmeasured, out)
+        self.limits.write(band.take(self.index), self.blanks, out)
 
     def places(self) -> NDArray[np.int32]:
         """See `RegionReader`."""
         found = (self.index + self.first * self.payload_shape[-1]).astype(np.int32)
-        found[self.unmeasured] = -1
+        self.blanks.write(found, -1)
         return found
 
 

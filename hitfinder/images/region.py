@@ -17,12 +17,12 @@ from hitfinder.errors import ConfigError
 from hitfinder.frame import Detector
 from hitfinder.images.gather import GatherMap
 from hitfinder.images.ice import ice_rings
+from hitfinder.images.measured import Blanks, Limits
 from hitfinder.images.reader import (
     PIXELS_AT_ONCE,
     Box,
     BoxReader,
     GatherReader,
-    Limits,
     Piece,
     RegionReader,
 )
@@ -103,7 +103,8 @@ def _plan_boxes(
     image_shape = (pitch * (modules - 1) + rows, cols)
     box = _box(settings, image_shape, beam)
     left, right = max(box.left, 0), min(box.right, cols)
-    pieces, unmeasured = [], np.ones(box.shape, np.bool_)
+    unmeasured = np.ones(box.shape, np.bool_)
+    sources, tops = list[Box](), list[int]()
     step = _rows_at_once(box, cols)
     covered = 0
     for module in range(modules):
@@ -113,21 +114,26 @@ def _plan_boxes(
             continue
         flat = module * rows - start  # from a row of the image to a row of the payload
         for first in range(top, bottom, step):
-            source = Box(first + flat, left, min(first + step, bottom) + flat, right)
-            pieces.append(Piece(source, first - box.top, left - box.left))
+            sources.append(Box(first + flat, left, min(first + step, bottom) + flat, right))
+            tops.append(first - box.top)
         used = unmeasured[top - box.top : bottom - box.top, left - box.left : right - box.left]
         used[...] = False
         if mask is not None:
             used[...] = mask.reshape(-1, cols)[top + flat : bottom + flat, left:right]
         covered += (bottom - top) * (right - left)
-    if not pieces:
+    if not sources:
         raise _no_overlap(box, image_shape)
     _mask_ice(unmeasured, settings, box, beam, detector)
+    pieces = []
+    for source, row in zip(sources, tops, strict=True):
+        height, width = source.shape
+        col = left - box.left
+        lacks = Blanks.of(unmeasured[row : row + height, col : col + width])
+        pieces.append(Piece(source, row, col, lacks))
     return BoxReader(
         shape=box.shape,
         payload_shape=payload_shape,
         limits=limits,
-        unmeasured=unmeasured,
         pieces=tuple(pieces),
         gaps=covered < unmeasured.size,
         beam_px=None if beam is None else (beam[0] - box.top, beam[1] - box.left),
@@ -175,7 +181,7 @@ def _plan_gather(
         box.shape,
         payload_shape,
         limits,
-        unmeasured,
+        Blanks.of(unmeasured),
         index,
         first,
         last,
