@@ -57,9 +57,10 @@ def _lines(axes: Axes, section: Section, plot: Plot) -> None:
         axes.text(*place, plot.level_says, transform=across, ha="right", va="bottom", fontsize=8)
     if plot.right:
         beside = axes.twinx()
-        beside.plot(x, _column(section, plot.right)[:, 1], color=GREY, linestyle=":", marker=".")
+        right = _column(section, plot.right)[:, 1]
+        beside.plot(x, right, color=GREY, linestyle=":", marker=".")
         beside.set_ylabel(_heading(section, plot.right), color=GREY)
-        beside.set_ylim(bottom=0)
+        beside.set_ylim(0, 1.1 * float(np.nanmax(right)) or None)  # all zero: matplotlib's choice
         beside.spines["top"].set_visible(False)
 
 
