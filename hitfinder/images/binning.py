@@ -72,7 +72,10 @@ class _BinnedBox:
 def _binned_box(shape: tuple[int, int], size: int, box: BoxReader) -> _BinnedBox:
     rows = max(1, PIXELS_AT_ONCE // box.payload_shape[-1] // size)
     cuts = (*range(0, shape[0], rows), shape[0])
-    lacking = _any(box.places() < 0, size)
+    flags = np.zeros(box.shape, np.bool_)
+    for piece in box.pieces:
+        piece.blanks.write(piece.part(flags), True)
+    lacking = _any(flags, size)
     blanks = tuple(Blanks.of(lacking[start:stop]) for start, stop in pairwise(cuts))
     return _BinnedBox(shape, size, box, cuts, blanks)
 
@@ -138,5 +141,5 @@ def _may_reach(highest: float, lines: NDArray[Any], means: NDArray[np.float32]) 
 
 def _any(flags: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     rows, cols = flags.shape[0] // size, flags.shape[1] // size
-    bins = flags[: rows * size, : cols * size].reshape(rows, size, cols, size)
-    return np.asarray(bins.any((1, 3)))
+    lines = flags[: rows * size, : cols * size].reshape(rows, size, cols * size).any(1)
+    return np.asarray(lines.reshape(rows, cols, size).any(2))

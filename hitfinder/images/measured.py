@@ -35,9 +35,10 @@ class Blanks:
         rows = np.logical_and.reduce(flags, axis=1)
         cols = np.logical_and.reduce(flags, axis=0)
         rest = flags & ~rows[:, np.newaxis] & ~cols
+        if np.count_nonzero(rest) > FEW * flags.size:
+            return cls(_runs(rows), _runs(cols), rest)
         across, along = np.nonzero(rest)
-        few = len(across) <= FEW * flags.size
-        return cls(_runs(rows), _runs(cols), (across, along) if few else rest)
+        return cls(_runs(rows), _runs(cols), (across, along))
 
     def write(self, out: NDArray[Any], value: float = np.nan) -> None:
         """Write a value there into `out` (h, w)."""
