@@ -110,15 +110,14 @@ def _ours(
             center.read(payloads[(number + place) % FRAMES], batch[place])
         model.score(batch[:size])
 
+    one = partial(stage, size=1)
+
     def in_batches(number: int) -> tuple[float, None]:
         return _settled(partial(stage, size=BATCH), number)[0] / BATCH, None
 
     return {
-        "hit stage, the first frame after other work": lambda n: (
-            _timed(lambda: stage(n, 1))[0],
-            None,
-        ),
-        STAGE: lambda n: (_settled(partial(stage, size=1), n)[0], None),
+        "hit stage, the first frame after other work": lambda n: (_timed(one, n)[0], None),
+        STAGE: lambda n: (_settled(one, n)[0], None),
         f"the same, in batches of {BATCH}": in_batches,
         MODEL: lambda n: (_settled(lambda m: model.score(images[m : m + 1]), n)[0], None),
         "our peak finder (`hitfinder peaks`)": lambda n: _settled(
@@ -142,13 +141,13 @@ def _settled(work: Callable[[int], T], number: int) -> tuple[float, T]:
     while not done or time.perf_counter() < end:
         done += 1
         work((number + done) % FRAMES)
-    return _timed(lambda: work(number))
+    return _timed(work, number)
 
 
-def _timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Ms of this thread, and what came of it."""
+def _timed(work: Callable[[int], T], number: int) -> tuple[float, T]:
+    """Ms of this thread for work on a frame, by its number, and what came of it."""
     started = time.thread_time()
-    result = work()
+    result = work(number)
     return 1e3 * (time.thread_time() - started), result
 
 

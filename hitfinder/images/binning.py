@@ -1,7 +1,7 @@
 """Reading a region in bins: means of squares of pixels, NaN where a pixel of one was not measured.
 
-For models whose graph begins with those means: made band by band while the decoded pixels are in
-the processor's cache, no image of all pixels is ever written. What this file does not know: models,
+For models whose graph begins with those means: made of the decoded pixels as they are, no image of
+all pixels in float32 is ever written. What this file does not know: models,
 how payloads are encoded, and where a region lies.
 """
 

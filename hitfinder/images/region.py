@@ -104,8 +104,8 @@ def _plan_boxes(
     box = _box(settings, image_shape, beam)
     left, right = max(box.left, 0), min(box.right, cols)
     unmeasured = np.ones(box.shape, np.bool_)
-    sources, tops = list[Box](), list[int]()
-    step = _rows_at_once(box, cols)
+    sources: list[tuple[Box, int]] = []  # each with its first row in the region
+    step = max(1, PIXELS_AT_ONCE // cols)
     covered = 0
     for module in range(modules):
         start = module * pitch
@@ -114,8 +114,8 @@ def _plan_boxes(
             continue
         flat = module * rows - start  # from a row of the image to a row of the payload
         for first in range(top, bottom, step):
-            sources.append(Box(first + flat, left, min(first + step, bottom) + flat, right))
-            tops.append(first - box.top)
+            source = Box(first + flat, left, min(first + step, bottom) + flat, right)
+            sources.append((source, first - box.top))
         used = unmeasured[top - box.top : bottom - box.top, left - box.left : right - box.left]
         used[...] = False
         if mask is not None:
@@ -124,25 +124,19 @@ def _plan_boxes(
     if not sources:
         raise _no_overlap(box, image_shape)
     _mask_ice(unmeasured, settings, box, beam, detector)
-    pieces = []
-    for source, row in zip(sources, tops, strict=True):
-        height, width = source.shape
-        col = left - box.left
-        lacks = Blanks.of(unmeasured[row : row + height, col : col + width])
-        pieces.append(Piece(source, row, col, lacks))
+    inside = unmeasured[:, left - box.left : right - box.left]
+    pieces = tuple(
+        Piece(source, row, left - box.left, Blanks.of(inside[row : row + source.shape[0]]))
+        for source, row in sources
+    )
     return BoxReader(
         shape=box.shape,
         payload_shape=payload_shape,
         limits=limits,
-        pieces=tuple(pieces),
+        pieces=pieces,
         gaps=covered < unmeasured.size,
         beam_px=None if beam is None else (beam[0] - box.top, beam[1] - box.left),
     )
-
-
-def _rows_at_once(box: Box, cols: int) -> int:
-    """Rows of the payload that are read together."""
-    return max(1, min(box.bottom - box.top, PIXELS_AT_ONCE // cols))
 
 
 def _plan_gather(

@@ -150,9 +150,7 @@ class OnnxModel:
             return results
         images = batch[:, np.newaxis]  # N of (1, H, W)
         runs = [self._session.run(names, self._fed(image)) for image in images]
-        return [
-            each[0] if len(each) == 1 else np.concatenate(each) for each in zip(*runs, strict=True)
-        ]
+        return [np.concatenate(each) for each in zip(*runs, strict=True)]
 
     def _fed(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         fed: dict[str, NDArray[Any]] = {"image": batch}

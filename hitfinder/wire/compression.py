@@ -10,8 +10,8 @@
 The header is `>Q` bytes of pixels, `>I` bytes a block; each block follows a `>I` with its own
 compressed length. A band touches only its own blocks, apart from the walk along the lengths.
 
-One call of the HDF5-LZ4 decoder takes all blocks of a band (its framing is the same once a
-header with the band's size stands before them): several times faster than a call a block.
+One call of the HDF5-LZ4 decoder takes many blocks of a band (its framing is the same once a
+header with their size stands before them): several times faster than a call a block.
 
 What this file does not know: which message an array came from, and whether its pixels make
 sense. Every failure to decode is a PayloadError; memory stays within the message's size times
