@@ -1,8 +1,8 @@
 """Reading a region in bins: means of squares of pixels, NaN where a pixel of one was not measured.
 
 For models whose graph begins with those means: made of the decoded pixels as they are, no image of
-all pixels in float32 is ever written. What this file does not know: models,
-how payloads are encoded, and where a region lies.
+all pixels in float32 is written where the region is a rectangle of the frame. What this file does
+not know: models, how payloads are encoded, and where a region lies.
 """
 
 from dataclasses import dataclass

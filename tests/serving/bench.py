@@ -42,6 +42,7 @@ from hitfinder.testing.fakes import (
     FakeVerdicts,
     whole_frame,
 )
+from hitfinder.verdict import Diffuse, Outcome, Reason
 from hitfinder.wire.verdicts import Heartbeat, VerdictMessage, decode
 
 DEADLINE_MS = 100.0
@@ -255,3 +256,20 @@ def start(series: str = "1", announced: int | None = None) -> SeriesStarted:
 
 def end(series: str = "1") -> SeriesEnded:
     return SeriesEnded(series=series, parts=(f"end {series}".encode(),))
+
+
+def findings(bench: Bench) -> list[Diffuse | Reason | None]:
+    """What the second step said of each frame, or why it said nothing."""
+    return [verdict.diffuse_reason or verdict.diffuse for verdict in bench.verdicts()]
+
+
+def outcomes(bench: Bench) -> list[Outcome]:
+    """What became of each frame."""
+    return [verdict.outcome for verdict in bench.verdicts()]
+
+
+def balanced(bench: Bench) -> bool:
+    """Whether every frame is accounted for."""
+    counts = bench.line.counts()
+    settled = counts.kept + counts.vetoed + sum(counts.unjudged.values())
+    return counts.received == settled + counts.in_flight
