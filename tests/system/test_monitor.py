@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hitfinder.frame import Detector as Geometry
-from hitfinder.frame import SeriesStarted
+from hitfinder.frame import Part, SeriesStarted
 from hitfinder.transport.settings import ReceiverSettings, SenderSettings
 from hitfinder.transport.sockets import Receiver, Sender, new_context
 from tests.system.harness import PATIENCE_S, Bench, bench, drain, free_ports, until
@@ -291,23 +291,26 @@ def test_a_page_that_stalls_costs_the_service_neither_frames_nor_memory(tmp_path
         until(lambda: made.metric('hitfinder_peers{stream="kept"}') == 1, "the receiver is there")
         kept = 0
 
-        def send(start: int, stop: int) -> None:
-            nonlocal kept
-            for number in range(start, stop):
-                made.send(sender, detector.frame(number, large))
-                kept += len(drain(receiver))
-
-        def all_came(count: int) -> bool:
+        def came() -> int:
             nonlocal kept
             kept += len(drain(receiver))
-            return kept == count
+            return kept
+
+        def taken(parts: tuple[Part, ...]) -> bool:
+            came()  # or else the service, with full buffers on both sides, waits for this test
+            return sender.offer(parts)
+
+        def send(start: int, stop: int) -> None:
+            for number in range(start, stop):
+                (parts,) = detector.frame(number, large)
+                until(lambda parts=parts: taken(parts), "a message is taken")  # type: ignore[misc]
 
         made.send(sender, detector.start())
         send(0, first)
-        until(lambda: all_came(first + 1), "the first frames come", 120)
+        until(lambda: came() == first + 1, "the first frames come", 120)
         before = resident(made)
         send(first, frames)
-        until(lambda: all_came(frames + 1), "every frame comes", 120)
+        until(lambda: came() == frames + 1, "every frame comes", 120)
         grown = resident(made) - before
         stalled.close()
         ended = made.stop()
