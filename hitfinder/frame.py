@@ -7,7 +7,7 @@ become pixels (a `Decode` function travels with each payload; `wire.compression`
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -148,6 +148,15 @@ class Detector:
     pixel_y_mm: float | None = None
     distance_mm: float | None = None
     wavelength_angstrom: float | None = None
+
+    def same_as(self, other: "Detector") -> bool:
+        """Whether the other says the same, of every pixel of its mask too."""
+        if self.mask is None or other.mask is None:
+            same_mask = self.mask is other.mask
+        else:
+            same_mask = np.array_equal(self.mask, other.mask)
+        names = [each.name for each in fields(self) if each.name != "mask"]
+        return same_mask and all(getattr(self, name) == getattr(other, name) for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,7 @@ class DiffuseStage:
     def warm(self, rows: int, cols: int) -> None:
         """Get ready for regions of this shape. Raises HitfinderError."""
         # The quicker of two: what a machine has to do while it starts is not the model's cost.
-        self._backlog.cost_ns = min(self._scorer.cost_ns(rows, cols) for _ in range(2))
+        self._backlog.cost_ns = self._scorer.cost_ns(rows, cols, times=2)
         self._buffers.prepare(1, rows, cols)
 
     def step(self) -> bool:

@@ -62,7 +62,8 @@ class Model(Protocol):
 ReaderT = TypeVar("ReaderT", bound=Reader)
 
 Plan = Callable[[tuple[int, ...], Detector], ReaderT]
-"""Makes a reader for payloads of a shape from a detector. Raises ConfigError."""
+"""Makes a reader for payloads of a shape from a detector; the same for one that says the same.
+Raises ConfigError."""
 
 Planned = Callable[[ReaderT, tuple[int, ...]], None]
 """Gets ready for a new reader, of payloads of a shape. Raises HitfinderError."""
@@ -120,6 +121,7 @@ class Scorer(Generic[ReaderT]):
         self._reports = reports
         self._log = Occasionally(logging.getLogger("hitfinder.judge"))
         self.detector = Detector()
+        self._reader_of: tuple[tuple[int, ...], Detector] | None = None
         self.reader: ReaderT
         """Of `payload_shape`; not there before the first."""
         self.payload_shape: tuple[int, ...] | None = None
@@ -138,7 +140,7 @@ class Scorer(Generic[ReaderT]):
 
     def prepare(self, payload_shape: tuple[int, ...]) -> None:
         """Plan for frames of this shape. Raises ConfigError, HitfinderError."""
-        reader = self._plan(payload_shape, self.detector)
+        reader = self._reader(payload_shape)
         if math.prod(reader.shape) > MAX_REGION_PIXELS:
             raise ConfigError(
                 f"a region of {reader.shape} pixels is larger than any detector; does the sender "
@@ -146,6 +148,17 @@ class Scorer(Generic[ReaderT]):
             )
         self._planned(reader, payload_shape)
         self.reader, self.payload_shape = reader, payload_shape
+        self._reader_of = payload_shape, self.detector
+
+    def _reader(self, payload_shape: tuple[int, ...]) -> ReaderT:
+        """The one at hand if the detector is as it was: a series often differs from the one before
+        in nothing, and frames wait while a region is planned.
+        """
+        if self._reader_of is not None:
+            shape, detector = self._reader_of
+            if payload_shape == shape and self.detector.same_as(detector):
+                return self.reader
+        return self._plan(payload_shape, self.detector)
 
     def is_ready_for(self, payload_shape: tuple[int, ...]) -> bool:
         """Whether frames of this shape can be read and scored; gets ready for it if it is new."""
@@ -181,10 +194,15 @@ class Scorer(Generic[ReaderT]):
         """Run each size of batch once."""
         self._model.warm([(size, rows, cols) for size in sizes])
 
-    def cost_ns(self, rows: int, cols: int) -> int:
-        """What one frame takes, measured. The second run tells; the first of anything is slower."""
+    def cost_ns(self, rows: int, cols: int, times: int = 1) -> int:
+        """What one frame takes, measured: the quickest of so many runs. One before does not count:
+        the first of anything is slower.
+        """
         self.warm(rows, cols, [1])
         self._moves_at_warming = self._model.moves
+        return min(self._timed_run(rows, cols) for _ in range(times))
+
+    def _timed_run(self, rows: int, cols: int) -> int:
         started_ns = self._clock()
         self.warm(rows, cols, [1])
         return self._clock() - started_ns

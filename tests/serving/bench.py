@@ -268,6 +268,11 @@ def outcomes(bench: Bench) -> list[Outcome]:
     return [verdict.outcome for verdict in bench.verdicts()]
 
 
+def fates(bench: Bench) -> list[Outcome | Reason]:
+    """What became of each frame, or why nobody judged it."""
+    return [verdict.reason or verdict.outcome for verdict in bench.verdicts()]
+
+
 def balanced(bench: Bench) -> bool:
     """Whether every frame is accounted for."""
     counts = bench.line.counts()

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hitfinder.errors import BadMessageError, ConfigError, LedgerError, PayloadError
-from hitfinder.frame import Detector, Part, Passed, Payload
+from hitfinder.errors import BadMessageError, LedgerError, PayloadError
+from hitfinder.frame import Part, Passed, Payload, array_payload
 from hitfinder.ledger.report import read_report
 from hitfinder.serving.publish import share_of
-from hitfinder.testing.fakes import FakeReader
 from hitfinder.transport.outlet import Offered
 from hitfinder.verdict import Outcome, Reason
-from tests.serving.bench import DEADLINE_MS, HIT, MISS, Bench, end, frame, start
+from tests.serving.bench import DEADLINE_MS, HIT, MISS, Bench, end, fates, frame, start
 
 
 @pytest.fixture
@@ -28,15 +27,11 @@ def undecodable() -> Payload:
     return Payload(data=b"", dtype=np.dtype(np.uint16), shape=(4, 4), decode=decode)
 
 
-def outcomes(bench: Bench) -> list[Outcome | Reason]:
-    return [verdict.reason or verdict.outcome for verdict in bench.verdicts()]
-
-
 def test_hits_are_kept_and_misses_vetoed_verbatim_with_start_and_end(bench: Bench) -> None:
     hit, miss = frame(0, HIT), frame(1, MISS)
     bench.feed(start(), hit, miss, end())
     bench.run()
-    assert outcomes(bench) == [Outcome.KEPT, Outcome.VETOED]
+    assert fates(bench) == [Outcome.KEPT, Outcome.VETOED]
     assert bench.kept.taken == [start().parts, hit.parts, end().parts]
     assert bench.vetoed.taken == [start().parts, miss.parts, end().parts]
     first, second = bench.verdicts()
@@ -53,7 +48,7 @@ def test_frames_leave_in_order_of_arrival_however_they_were_settled(tmp_path: Pa
     assert bench.verdicts() == []
     bench.run()
     assert [verdict.frame for verdict in bench.verdicts()] == list(range(6))
-    assert outcomes(bench) == [Outcome.KEPT, Outcome.VETOED, *[Reason.OVERLOAD] * 4]
+    assert fates(bench) == [Outcome.KEPT, Outcome.VETOED, *[Reason.OVERLOAD] * 4]
     assert len(bench.kept.taken) == 1 + 5
 
 
@@ -63,7 +58,7 @@ def test_a_frame_past_its_deadline_goes_on_without_the_model(bench: Bench) -> No
     assert not bench.publish.step()
     bench.clock.pass_ms(DEADLINE_MS)
     assert bench.publish.step()
-    assert outcomes(bench) == [Reason.DEADLINE]
+    assert fates(bench) == [Reason.DEADLINE]
     assert bench.kept.taken == [frame(0).parts]
     bench.settle()
     assert bench.model.batches == []
@@ -74,7 +69,7 @@ def test_the_judge_does_not_score_what_is_past_its_deadline(bench: Bench) -> Non
     bench.feed(frame(0, MISS))
     bench.clock.pass_ms(DEADLINE_MS + 1)
     bench.run()
-    assert outcomes(bench) == [Reason.DEADLINE]
+    assert fates(bench) == [Reason.DEADLINE]
     assert bench.model.batches == []
 
 
@@ -82,15 +77,15 @@ def test_a_crowded_line_does_not_wait_for_the_model(tmp_path: Path) -> None:
     bench = Bench(tmp_path, max_bytes=350, judge_bytes=350)
     bench.feed(frame(0), frame(1), frame(2))
     bench.publish_all()
-    assert outcomes(bench) == [Reason.OVERLOAD]
+    assert fates(bench) == [Reason.OVERLOAD]
     bench.run()
-    assert outcomes(bench) == [Reason.OVERLOAD, Outcome.KEPT, Outcome.KEPT]
+    assert fates(bench) == [Reason.OVERLOAD, Outcome.KEPT, Outcome.KEPT]
 
 
 def test_pixels_that_cannot_be_decoded_go_on_unjudged_beside_good_ones(bench: Bench) -> None:
     bench.feed(frame(0, HIT), frame(1, payload=undecodable()), frame(2, MISS))
     bench.run()
-    assert outcomes(bench) == [Outcome.KEPT, Reason.DECODE, Outcome.VETOED]
+    assert fates(bench) == [Outcome.KEPT, Reason.DECODE, Outcome.VETOED]
     assert len(bench.kept.taken) == 2
 
 
@@ -104,36 +99,18 @@ def test_a_broken_model_lets_frames_on_and_is_told_once(
     bench.model.broken = False
     bench.feed(frame(3, MISS))
     bench.run()
-    assert outcomes(bench) == [*[Reason.MODEL] * 3, Outcome.VETOED]
+    assert fates(bench) == [*[Reason.MODEL] * 3, Outcome.VETOED]
     assert len(bench.kept.taken) == 3
     assert caplog.text.count("the fake model is broken") == 1
     assert "the model scores again" in caplog.text
 
 
-def test_a_model_that_went_on_on_another_device_is_measured_anew(bench: Bench) -> None:
-    bench.feed(frame(0, MISS))
-    bench.run()
-    before = len(bench.model.warmed)
-    bench.feed(frame(1, MISS))
-    bench.judge.step()
-    assert not bench.judge.idle  # a frame waits in the batch that warming replaces
-    bench.model.moves += 1
-    bench.feed(frame(2, HIT))
-    bench.run()
-    after = len(bench.model.warmed)
-    assert after > before
-    bench.feed(frame(3, HIT))
-    bench.run()
-    assert len(bench.model.warmed) == after
-    assert outcomes(bench) == [*[Outcome.VETOED] * 2, *[Outcome.KEPT] * 2]
-
-
 def test_a_score_that_is_no_number_goes_on_unjudged(bench: Bench) -> None:
     pixels = np.ones((4, 4), np.float32)
     pixels[0, 0] = np.nan
-    bench.feed(frame(0, payload=frame(0).payload), frame(1, payload=_payload(pixels)))
+    bench.feed(frame(0, payload=frame(0).payload), frame(1, payload=array_payload(pixels)))
     bench.run()
-    assert outcomes(bench) == [Outcome.KEPT, Reason.MODEL]
+    assert fates(bench) == [Outcome.KEPT, Reason.MODEL]
 
 
 def test_a_frame_of_which_nothing_was_measured_is_not_called_a_miss(bench: Bench) -> None:
@@ -141,59 +118,16 @@ def test_a_frame_of_which_nothing_was_measured_is_not_called_a_miss(bench: Bench
     corner = blank.copy()
     corner[17, 17] = 1.0
     corner[0, 0] = 0.0
-    bench.feed(frame(0, payload=_payload(blank)), frame(1, payload=_payload(corner)))
+    bench.feed(frame(0, payload=array_payload(blank)), frame(1, payload=array_payload(corner)))
     bench.run()
-    assert outcomes(bench) == [Reason.DECODE, Outcome.VETOED]
-
-
-def _payload(pixels: Any) -> Payload:
-    return Payload(data=memoryview(pixels.tobytes()), dtype=pixels.dtype, shape=pixels.shape)
-
-
-def test_frames_that_no_region_fits_go_on_unjudged(tmp_path: Path) -> None:
-    def plan(payload_shape: tuple[int, ...], detector: Detector) -> FakeReader:
-        if payload_shape != (4, 4):
-            raise ConfigError("the region lies outside the frame")
-        return FakeReader((4, 4))
-
-    bench = Bench(tmp_path, plan=plan)
-    odd = frame(1, payload=_payload(np.zeros((3, 3), np.uint16)))
-    bench.feed(frame(0), odd, frame(2))
-    bench.run()
-    assert outcomes(bench) == [Outcome.KEPT, Reason.DECODE, Outcome.KEPT]
-
-
-def test_a_batch_never_mixes_shapes(bench: Bench) -> None:
-    large = _payload(np.full((6, 5), HIT, np.uint16))
-    bench.feed(frame(0), frame(1), frame(2, payload=large), frame(3))
-    bench.run()
-    assert bench.model.batches == [(2, 4, 4), (1, 6, 5), (1, 4, 4)]
-    assert outcomes(bench) == [Outcome.KEPT] * 4
-
-
-def test_batches_are_padded_and_every_size_is_warmed_first(bench: Bench) -> None:
-    bench.judge.prepare((4, 4))
-    assert bench.model.warmed == [(1, 4, 4), (1, 4, 4), (2, 4, 4), (4, 4, 4)]
-    bench.feed(*(frame(number, MISS) for number in range(3)))
-    bench.run()
-    assert bench.model.batches == [(4, 4, 4)]
-    assert len(bench.verdicts()) == 3
-
-
-def test_batches_are_not_padded_where_a_new_size_costs_nothing(bench: Bench) -> None:
-    bench.model.pads = False
-    bench.judge.prepare((4, 4))
-    bench.feed(*(frame(number, MISS) for number in range(3)))
-    bench.run()
-    assert bench.model.batches == [(3, 4, 4)]
-    assert len(bench.verdicts()) == 3
+    assert fates(bench) == [Reason.DECODE, Outcome.VETOED]
 
 
 def test_a_bad_message_is_counted_passed_on_and_the_next_is_judged(bench: Bench) -> None:
     broken = Passed(kind="broken", parts=(b"rubbish", b"more"))
     bench.feed(broken, frame(0))
     bench.run()
-    assert outcomes(bench) == [Outcome.KEPT]
+    assert fates(bench) == [Outcome.KEPT]
     assert bench.kept.taken == [broken.parts, frame(0).parts]
     assert bench.publish.totals().bad_messages == 1
 
@@ -243,7 +177,7 @@ def test_a_full_line_holds_the_sender_up(tmp_path: Path) -> None:
     bench.run()
     assert [verdict.frame for verdict in bench.verdicts()] == [0, 1, 2, 3]
     # Its time began when it was taken in, not while the sender held it.
-    assert outcomes(bench) == [Outcome.KEPT] * 4
+    assert fates(bench) == [Outcome.KEPT] * 4
 
 
 @pytest.mark.parametrize("answer", [Offered.DROPPED, Offered.SPILLED])
@@ -281,7 +215,7 @@ def test_without_outputs_frames_are_judged_and_recorded(tmp_path: Path) -> None:
     bench = Bench(tmp_path, streams=())
     bench.feed(start(), frame(0), end())
     bench.run()
-    assert outcomes(bench) == [Outcome.KEPT]
+    assert fates(bench) == [Outcome.KEPT]
 
 
 def test_a_heartbeat_each_second_carries_totals_that_balance(bench: Bench) -> None:
@@ -319,33 +253,6 @@ def test_every_event_type_has_a_way_through(bench: Bench) -> None:
     assert len(bench.line) == 0
 
 
-def test_a_slow_model_gets_batches_that_fit_the_deadline(bench: Bench) -> None:
-    def slowly(shapes: list[tuple[int, int, int]]) -> None:
-        bench.clock.pass_ms(DEADLINE_MS / 8 * sum(shape[0] for shape in shapes))
-
-    bench.model.warm = slowly  # type: ignore[method-assign]
-    bench.judge.prepare((4, 4))
-    bench.feed(*(frame(number) for number in range(3)))
-    bench.run()
-    assert bench.model.batches == [(2, 4, 4), (1, 4, 4)]
-
-
-def test_a_shape_that_no_detector_has_costs_no_memory(tmp_path: Path) -> None:
-    asked: list[tuple[int, ...]] = []
-
-    def plan(payload_shape: tuple[int, ...], detector: Detector) -> FakeReader:
-        asked.append(payload_shape)
-        return FakeReader((payload_shape[0], payload_shape[1]))
-
-    bench = Bench(tmp_path, plan=plan)
-    huge = Payload(data=b"", dtype=np.dtype(np.uint16), shape=(46_000, 46_000))
-    bench.feed(frame(0, payload=huge), frame(1, payload=huge), frame(2))
-    bench.run()
-    assert outcomes(bench) == [Reason.DECODE, Reason.DECODE, Outcome.KEPT]
-    assert bench.model.warmed == [(size, 4, 4) for size in (1, 1, 2, 4)]
-    assert asked == [(46_000, 46_000), (4, 4)]
-
-
 def test_a_model_out_of_memory_lets_frames_on(bench: Bench) -> None:
     def greedy(batch: Any) -> Any:
         raise MemoryError
@@ -353,7 +260,7 @@ def test_a_model_out_of_memory_lets_frames_on(bench: Bench) -> None:
     bench.model.score = greedy  # type: ignore[method-assign]
     bench.feed(frame(0))
     bench.run()
-    assert outcomes(bench) == [Reason.MODEL]
+    assert fates(bench) == [Reason.MODEL]
 
 
 def test_overdue_frames_go_on_without_a_pause_each(bench: Bench) -> None:
@@ -361,7 +268,7 @@ def test_overdue_frames_go_on_without_a_pause_each(bench: Bench) -> None:
     bench.clock.pass_ms(2 * DEADLINE_MS)
     assert bench.publish._patience_s() == 0.0
     bench.publish_all()
-    assert outcomes(bench) == [Reason.DEADLINE] * 20
+    assert fates(bench) == [Reason.DEADLINE] * 20
 
 
 def test_a_ledger_that_takes_no_writes_is_told(
@@ -394,7 +301,7 @@ def test_after_a_slow_batch_frames_are_judged_again(bench: Bench) -> None:
     for number in range(1, 100):
         bench.feed(frame(number))
         bench.run()
-    assert outcomes(bench)[-20:] == [Outcome.KEPT] * 20
+    assert fates(bench)[-20:] == [Outcome.KEPT] * 20
 
 
 def test_what_waits_on_disk_is_sent_while_nothing_comes(bench: Bench) -> None:
