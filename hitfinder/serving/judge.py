@@ -181,9 +181,10 @@ class Judge:
             if passage.verdict is None:
                 self._add(passage)
         elif isinstance(passage.event, SeriesStarted):
+            # Every frame waits for the first step to get ready, hits alone for the second.
+            self._scorer.begin(passage.event.detector)
             if self._diffuse is not None:
                 self._diffuse.begin(passage)
-            self._scorer.begin(passage.event.detector)
 
     def _planned(self, reader: RegionReader, payload_shape: tuple[int, ...]) -> None:
         if self._buffers.shape[1:] != reader.shape or self._scorer.is_cold:
