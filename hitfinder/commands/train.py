@@ -6,27 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
-
-from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from hitfinder.commands.regions import REGIONS
 from hitfinder.commands.training import (
-    COLUMNS,
     FILE_EPOCHS,
-    SEEDS_APART,
+    bars,
     check_folder,
     check_options,
     cores,
     files_of,
     labelled,
-    losses,
     print_card,
+    simulated,
 )
 from hitfinder.dataset.split import split_runs
 from hitfinder.errors import ConfigError
-from hitfinder.evaluation.curves import Epoch
 from hitfinder.inference.model_card import find_artifact
 from hitfinder.simulation.catalog import EXPERIMENTS, PAPER_RUNS, central
 from hitfinder.simulation.random_run import random_run
@@ -88,18 +82,10 @@ def run(target: Path, options: Options) -> int:
         material = _simulated(options)
         epochs = options.epochs or EPOCHS[options.network]
     created_by = shlex.join(["hitfinder", *sys.argv[1:]])
-    with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
-        bars: dict[Part | Literal["epochs"], TaskID] = {}
+    with bars(epochs) as shown:
 
         def done(part: Part, frames: int) -> None:
-            if part not in bars:
-                bars[part] = progress.add_task(f"{part} frames", total=material.count(part))
-            progress.advance(bars[part], frames)
-            if progress.finished and "epochs" not in bars:  # what follows the training's frames
-                bars["epochs"] = progress.add_task("training", total=epochs)
-
-        def told(epoch: Epoch) -> None:
-            progress.update(bars["epochs"], completed=epoch.epoch, description=losses(epoch))
+            shown.add(f"{part} frames", material.count(part), frames)
 
         if options.network == "li2018":
             card = train_li2018(
@@ -109,7 +95,7 @@ def run(target: Path, options: Options) -> int:
                 epochs=epochs,
                 created_by=created_by,
                 done=done,
-                told=told,
+                told=shown.told,
             )
         else:
             card = train_hit(
@@ -121,7 +107,7 @@ def run(target: Path, options: Options) -> int:
                 promise=promise,
                 created_by=created_by,
                 done=done,
-                told=told,
+                told=shown.told,
             )
     print_card(card, target)
     return 0
@@ -144,39 +130,32 @@ def _simulated(options: Options) -> Simulated:
     tests: list[Draw] = [partial(central, each) for each in (*PAPER_RUNS, *EXPERIMENTS)]
     shots = options.shots or SHOTS[options.network]
     test_shots = min(TEST_SHOTS, TESTED_FOR * shots)
-    processes = options.processes or cores()
     if options.network == "li2018":
         known = [partial(central, each) for each in PAPER_RUNS if each.name in LI_RUNS]
         return Simulated(
             runs={"training": known, "test": tests},
             shots={"training": shots, "test": test_shots},
-            processes=processes,
+            processes=options.processes or cores(),
             words=(
                 f"{shots} simulated frames of each of the runs {', '.join(LI_RUNS)}; measured on "
                 f"{test_shots} other frames of each of {len(tests)} named simulated runs, those "
                 "among them"
             ),
         )
-    n_train = options.runs or RUNS
-    n_calibrate = -(-n_train // CALIBRATED_ON)
-    first = options.seed * SEEDS_APART
-    middle = first + SEEDS_APART // 2
-    return Simulated(
-        runs={
-            "training": [partial(random_run, each) for each in range(first, first + n_train)],
-            "calibration": [
-                partial(random_run, each) for each in range(middle, middle + n_calibrate)
-            ],
-            "test": tests,
-        },
-        shots={"training": shots, "calibration": shots, "test": test_shots},
-        processes=processes,
-        words=(
-            f"{n_train} simulated runs of random conditions, {shots} frames each; calibrated on "
-            f"{n_calibrate} others; measured on {test_shots} frames of each of {len(tests)} named "
-            "simulated runs, none of which it was trained on"
-        ),
+    return simulated(
+        _random,
+        tests,
+        options,
+        runs=options.runs or RUNS,
+        calibrated_on=CALIBRATED_ON,
+        shots=shots,
+        test_shots=test_shots,
+        task="hit",
     )
+
+
+def _random(first: int, count: int) -> list[Draw]:
+    return [partial(random_run, each) for each in range(first, first + count)]
 
 
 def _files(options: Options, promise: Promise) -> Files:

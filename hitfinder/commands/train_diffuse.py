@@ -8,25 +8,21 @@ from functools import partial
 from pathlib import Path
 from typing import cast, get_args
 
-from rich.console import Console
-from rich.progress import Progress, TaskID
-
 from hitfinder.commands.training import (
-    COLUMNS,
     FILE_EPOCHS,
     SEEDS_APART,
+    bars,
     check_folder,
     check_options,
     cores,
     files_of,
     labelled,
-    losses,
     print_card,
+    simulated,
 )
 from hitfinder.dataset.frames import about_diffuse
 from hitfinder.dataset.split import split_runs
 from hitfinder.errors import ConfigError
-from hitfinder.evaluation.curves import Epoch
 from hitfinder.inference.model_card import Precision
 from hitfinder.simulation.catalog import DIFFUSE_RUNS
 from hitfinder.simulation.random_diffuse import random_diffuse_run
@@ -97,33 +93,22 @@ def run(target: Path, options: Options) -> int:
     material = _files(options, promise) if options.data else _simulated(options)
     epochs = options.epochs or _epochs(options)
     created_by = shlex.join(["hitfinder", *sys.argv[1:]])
-    with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def bar(name: str, total: int) -> TaskID:
-            if name not in bars:
-                bars[name] = progress.add_task(name, total=total)
-            return bars[name]
+    with bars(epochs) as shown:
 
         def done(part: Part, frames: int) -> None:
-            progress.advance(bar(f"{part} frames", material.count(part)), frames)
-
-        def told(epoch: Epoch) -> None:
-            progress.update(
-                bar("training", epochs), completed=epoch.epoch, description=losses(epoch)
-            )
+            shown.add(f"{part} frames", material.count(part), frames)
 
         def fitted(frames: int) -> None:
-            progress.advance(bar("through VGG16", material.count("training")), frames)
+            shown.add("through VGG16", material.count("training"), frames)
 
         def made(frames: int) -> None:
-            progress.advance(bar("frames for lessons", lessons.count("training")), frames)
+            shown.add("frames for lessons", lessons.count("training"), frames)
 
         if options.method == "vgg16":
             lessons = _lessons(options)
             source: Path | Lessons | None = None
             if options.weights in (None, TAUGHT):
-                source = Lessons(material=lessons, epochs=epochs, done=made, told=told)
+                source = Lessons(material=lessons, epochs=epochs, done=made, told=shown.told)
             elif options.weights != RANDOM:
                 source = Path(str(options.weights))
             card = train_vgg16(
@@ -145,7 +130,7 @@ def run(target: Path, options: Options) -> int:
                 promise=promise,
                 created_by=created_by,
                 done=done,
-                told=told,
+                told=shown.told,
             )
     print_card(card, target)
     return 0
@@ -177,7 +162,7 @@ def _check(options: Options) -> None:
 
 def _epochs(options: Options) -> int:
     if options.method == "vgg16":
-        return LESSONS_EPOCHS
+        return LESSONS_EPOCHS if options.weights in (None, TAUGHT) else 0
     return FILE_EPOCHS if options.data else EPOCHS
 
 
@@ -197,12 +182,11 @@ def _simulated(options: Options) -> Simulated:
     tests = [partial(_same, each) for each in DIFFUSE_RUNS]
     shots = options.shots or SHOTS[options.method]
     test_shots = min(TEST_SHOTS, 10 * shots)
-    processes = options.processes or cores()
     if options.method == "vgg16":
         return Simulated(
             runs={"training": tests[:1], "test": tests},
             shots={"training": shots, "test": test_shots},
-            processes=processes,
+            processes=options.processes or cores(),
             words=(
                 f"{shots} simulated frames of the run {DIFFUSE_RUNS[0].name}; measured on "
                 f"{test_shots} others of it, and of {len(tests) - 1} runs of other crystals and "
@@ -210,23 +194,14 @@ def _simulated(options: Options) -> Simulated:
             ),
             task="diffuse",
         )
-    n_train = options.runs or RUNS
-    n_calibrate = -(-n_train // CALIBRATED_ON)
-    first = options.seed * SEEDS_APART
-    middle = first + SEEDS_APART // 2
-    return Simulated(
-        runs={
-            "training": _random(first, n_train),
-            "calibration": _random(middle, n_calibrate),
-            "test": tests,
-        },
-        shots={"training": shots, "calibration": shots, "test": test_shots},
-        processes=processes,
-        words=(
-            f"{n_train} simulated runs of random conditions, {shots} frames each; calibrated on "
-            f"{n_calibrate} others; measured on {test_shots} frames of each of {len(tests)} named "
-            "simulated runs, none of which it was trained on"
-        ),
+    return simulated(
+        _random,
+        list(tests),
+        options,
+        runs=options.runs or RUNS,
+        calibrated_on=CALIBRATED_ON,
+        shots=shots,
+        test_shots=test_shots,
         task="diffuse",
     )
 

@@ -1,17 +1,25 @@
-"""What `hitfinder train` has alike for every task: options that are checked, labelled files to
-learn from, and how it goes, in words.
+"""What `hitfinder train` has alike for every task: options that are checked, labelled files or
+random runs to learn from, and how it goes.
 
 What this file does not know: recipes, and what each task simulates.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from hitfinder.dataset.frames import Series
@@ -22,15 +30,16 @@ from hitfinder.errors import ConfigError
 from hitfinder.evaluation.curves import Epoch
 from hitfinder.images.region import RegionSettings
 from hitfinder.inference.model_card import ModelCard, Task
-from hitfinder.training.samples import Files
+from hitfinder.training.samples import Draw, Files, Simulated
 
 FILE_EPOCHS = 30
 """Files hold fewer frames than a simulation; so many times through them."""
 
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-
 SEEDS_APART = 1_000_000
 """Random runs of one `--seed`, calibration from the middle on; those of the next follow."""
+
+RandomRuns = Callable[[int, int], list[Draw]]
+"""So many random runs from a seed on: the first seed, and the number."""
 
 
 class Options(Protocol):
@@ -121,11 +130,82 @@ def files_of(split: Split, region: RegionSettings, task: Task) -> Files:
     )
 
 
-def losses(epoch: Epoch) -> str:
-    """How training goes, in words."""
-    held_out = epoch.validation_loss
-    beside = "" if held_out is None else f", {held_out:.3f} on held-out runs"
-    return f"training, loss {epoch.loss:.3f}{beside}"
+def simulated(
+    random_runs: RandomRuns,
+    tests: list[Draw],
+    options: Options,
+    *,
+    runs: int,
+    calibrated_on: int,
+    shots: int,
+    test_shots: int,
+    task: Task,
+) -> Simulated:
+    """Material from `runs` random runs, `shots` frames of each; calibration on one other for so
+    many, and tests on named runs.
+    """
+    n_calibrate = -(-runs // calibrated_on)
+    first = options.seed * SEEDS_APART
+    return Simulated(
+        runs={
+            "training": random_runs(first, runs),
+            "calibration": random_runs(first + SEEDS_APART // 2, n_calibrate),
+            "test": tests,
+        },
+        shots={"training": shots, "calibration": shots, "test": test_shots},
+        processes=options.processes or cores(),
+        words=(
+            f"{runs} simulated runs of random conditions, {shots} frames each; calibrated on "
+            f"{n_calibrate} others; measured on {test_shots} frames of each of {len(tests)} named "
+            "simulated runs, none of which it was trained on"
+        ),
+        task=task,
+    )
+
+
+class Bars:
+    """How a training of so many `epochs` goes, a bar for each kind of work; 0 where nothing is
+    learned in epochs.
+    """
+
+    def __init__(self, progress: Progress, epochs: int) -> None:
+        self._progress = progress
+        self._epochs = epochs
+        self._bars: dict[str, TaskID] = {}
+
+    def add(self, name: str, total: int, frames: int) -> None:
+        """So many more frames of `total` are done."""
+        self._progress.advance(self._bar(name, total), frames)
+        if self._epochs and self._progress.finished:  # what follows its frames
+            self._bar("training", self._epochs)
+
+    def told(self, epoch: Epoch) -> None:
+        """An epoch is over."""
+        held_out = epoch.validation_loss
+        beside = "" if held_out is None else f", {held_out:.3f} on held-out runs"
+        self._progress.update(
+            self._bar("training", self._epochs),
+            completed=epoch.epoch,
+            description=f"training, loss {epoch.loss:.3f}{beside}",
+        )
+
+    def _bar(self, name: str, total: int) -> TaskID:
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=total)
+        return self._bars[name]
+
+
+@contextmanager
+def bars(epochs: int) -> Iterator[Bars]:
+    """Bars on stderr, as long as the training goes on."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield Bars(progress, epochs)
 
 
 def print_card(card: ModelCard, target: Path) -> None:
