@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,11 @@ device = "cpu"
         self._sockets: list[Sender | Receiver] = []
         self._verdicts: list[Verdicts] = []
         self._process: subprocess.Popen[bytes] | None = None
+
+    def with_kept(self, rule: str = "") -> None:
+        """Pass hits on, to `receiver`; say so before the start."""
+        kept = f'[kept]\nendpoint = "tcp://127.0.0.1:{self.kept_port}"\n'
+        self.config.write_text(f"{self.config.read_text()}{kept}{rule}\n")
 
     def start(self, *options: str, wait: bool = True) -> None:
         with self.log.open("ab") as log:
@@ -176,6 +181,10 @@ class Verdicts:
         while self._open and (parts := self._receiver.receive(0)) is not None:
             self.all.append(decode(parts[0]))
 
+    def heard(self, count: int) -> None:
+        """Wait until so many are published."""
+        until(lambda: len(self.frames()) >= count, f"{count} verdicts are published")
+
     def frames(self) -> list[VerdictMessage]:
         self.listen()
         return [message for message in self.all if isinstance(message, VerdictMessage)]
@@ -199,6 +208,30 @@ def drain(receiver: Receiver) -> list[tuple[bytes, ...]]:
     while (parts := receiver.receive(0)) is not None:
         taken.append(tuple(bytes(part) for part in parts))
     return taken
+
+
+def passed_on(
+    sender: Sender,
+    receiver: Receiver,
+    messages: Iterable[tuple[Part, ...]],
+    count: int,
+    seconds: float = PATIENCE_S,
+) -> Iterator[tuple[bytes, ...]]:
+    """Send messages and give those that come out, `count` in all. Reads while it waits to send: a
+    service whose buffers are full on both sides would wait for its test.
+    """
+    left = iter(messages)
+    parts = next(left, None)
+    end = time.monotonic() + seconds
+    while count:
+        assert time.monotonic() < end, f"after {seconds} s {count} messages have not come"
+        if sent := parts is not None and sender.offer(parts):
+            parts = next(left, None)
+        came = drain(receiver)
+        count -= len(came)
+        yield from came
+        if not sent and not came:
+            time.sleep(0.01)
 
 
 def kinds(events: Sequence[Event]) -> list[str]:

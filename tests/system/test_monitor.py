@@ -1,7 +1,6 @@
 """The live page in a browser, beside the real service."""
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,15 +13,12 @@ from typing import Any
 import pytest
 
 from hitfinder.frame import Detector as Geometry
-from hitfinder.frame import Part, SeriesStarted
+from hitfinder.frame import SeriesStarted
 from hitfinder.transport.settings import ReceiverSettings, SenderSettings
 from hitfinder.transport.sockets import Receiver, Sender, new_context
-from tests.system.harness import PATIENCE_S, Bench, bench, drain, free_ports, until
-from tests.system.test_serve import SHAPE, Detector, payload, with_kept
+from tests.system.detector import SHAPE, Detector, payload
+from tests.system.harness import PATIENCE_S, Bench, bench, free_ports, passed_on, until
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-)
 pytestmark = pytest.mark.system
 
 GEOMETRY = Geometry(
@@ -44,17 +40,6 @@ endpoint = "tcp://127.0.0.1:{samples}"
 kept_per_s = 20.0
 vetoed_per_s = 10.0
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 class Feeder(threading.Thread):
@@ -280,7 +265,7 @@ def test_a_page_that_stalls_costs_the_service_neither_frames_nor_memory(tmp_path
     detector = Detector("dectris-v2")
     large = payload("dectris-v2", 30, (2048, 1024))
     with bench(tmp_path, more=more) as made:
-        with_kept(made)
+        made.with_kept()
         made.start()
         receiver, sender = made.receiver(), made.sender()
         settings = ReceiverSettings(
@@ -289,28 +274,16 @@ def test_a_page_that_stalls_costs_the_service_neither_frames_nor_memory(tmp_path
         stalled = Receiver(settings, made.context)
         stalled.open()
         until(lambda: made.metric('hitfinder_peers{stream="kept"}') == 1, "the receiver is there")
-        kept = 0
 
-        def came() -> int:
-            nonlocal kept
-            kept += len(drain(receiver))
-            return kept
+        def pass_on(start: int, stop: int) -> None:
+            messages = (detector.frame(number, large)[0] for number in range(start, stop))
+            for _ in passed_on(sender, receiver, messages, stop - start, 120):
+                pass
 
-        def taken(parts: tuple[Part, ...]) -> bool:
-            came()  # or else the service, with full buffers on both sides, waits for this test
-            return sender.offer(parts)
-
-        def send(start: int, stop: int) -> None:
-            for number in range(start, stop):
-                (parts,) = detector.frame(number, large)
-                until(lambda parts=parts: taken(parts), "a message is taken")  # type: ignore[misc]
-
-        made.send(sender, detector.start())
-        send(0, first)
-        until(lambda: came() == first + 1, "the first frames come", 120)
+        assert list(passed_on(sender, receiver, detector.start(), 1))
+        pass_on(0, first)
         before = resident(made)
-        send(first, frames)
-        until(lambda: came() == frames + 1, "every frame comes", 120)
+        pass_on(first, frames)
         grown = resident(made) - before
         stalled.close()
         ended = made.stop()

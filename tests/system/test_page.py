@@ -1,6 +1,5 @@
 """The page in a browser, before a server that hangs, hurries or repeats itself."""
 
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +14,6 @@ from tests.monitor.said import verdict
 from tests.monitor.test_watch import Bench
 from tests.system.harness import until
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-)
 pytestmark = pytest.mark.system
 
 TOKEN = "a token of enough characters"
@@ -56,17 +52,6 @@ class Slow:
 
     def powder(self, kind: str) -> Raster | None:
         return self.bench.watch.powder(kind)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

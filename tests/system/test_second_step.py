@@ -13,8 +13,8 @@ from hitfinder.transport.sockets import Receiver
 from hitfinder.verdict import Diffuse, Outcome, Reason
 from hitfinder.wire.compression import recoded
 from tests.inference.artifacts import slow, write_artifact
-from tests.system.harness import PATIENT, Bench, bench, drain, free_ports, until
-from tests.system.test_serve import Detector, heard, payload, with_kept
+from tests.system.detector import Detector, payload
+from tests.system.harness import PATIENT, Bench, bench, drain, free_ports, passed_on, until
 
 pytestmark = pytest.mark.system
 
@@ -52,7 +52,7 @@ def test_hits_carry_what_the_second_step_says_and_diffuse_ones_go_out_twice(
     messages = [*detector.start(9), *frames, *detector.end()]
     second_model(tmp_path)
     with bench(tmp_path, more=PATIENT_STEP) as made:
-        with_kept(made)
+        made.with_kept()
         diffuse = diffuse_receiver(made, '[policy]\nnot_diffuse = "veto"\n')
         made.start()
         verdicts, kept, sender = made.verdicts(), made.receiver(), made.sender()
@@ -60,7 +60,7 @@ def test_hits_carry_what_the_second_step_says_and_diffuse_ones_go_out_twice(
             peers = f'hitfinder_peers{{stream="{stream}"}}'
             until(lambda peers=peers: made.metric(peers) == 1, "the receiver is there")  # type: ignore[misc]
         made.send(sender, messages)
-        heard(verdicts, 9)
+        verdicts.heard(9)
         until(lambda: made.metric("hitfinder_frames_in_flight") == 0, "nothing is in flight")
         assert made.metric('hitfinder_diffuse_frames_settled_total{diffuse="yes"}') == 3
         assert 'hitfinder_diffuse_model_info{device="cpu",name="second"' in made.page("/metrics")[1]
@@ -97,23 +97,13 @@ device = "cpu"
 deadline_ms = 300
 """
     with bench(tmp_path, more=settings) as made:
-        with_kept(made)
+        made.with_kept()
         made.start()
         verdicts, receiver, sender = made.verdicts(), made.receiver(), made.sender()
         until(lambda: made.metric('hitfinder_peers{stream="kept"}') == 1, "the receiver is there")
-        made.send(sender, detector.start(count))
-        taken = []
-        for number in range(count):
-            made.send(sender, detector.frame(number, pixels))
-            taken.extend(drain(receiver))
-        made.send(sender, detector.end())
-
-        def all_arrived() -> bool:
-            taken.extend(drain(receiver))
-            return len(taken) == count + 2
-
-        until(all_arrived, "every frame arrives downstream")
-        heard(verdicts, count)
+        burst = detector.burst(count, pixels)
+        list(passed_on(sender, receiver, burst, count + 2))
+        verdicts.heard(count)
         assert made.stop().code == 0
     # Far more hits than the second model can judge: it lost most, the first nothing.
     assert [v.outcome for v in verdicts.frames()] == [Outcome.KEPT] * count

@@ -6,55 +6,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from hitfinder.frame import Frame, Part, Payload, SeriesEnded, SeriesStarted, array_payload
+from hitfinder.frame import Part
 from hitfinder.transport.sockets import Sender
 from hitfinder.wire import PROTOCOLS
-from hitfinder.wire.compression import recoded
-from tests.system.harness import PATIENT, Bench, Verdicts, bench, drain, kinds, until
+from tests.system.detector import Detector, payload
+from tests.system.harness import PATIENT, Bench, bench, drain, kinds, passed_on, until
 from tests.wire.hostile import HOSTILE
-from tests.wire.messages import ENCODINGS
 
 pytestmark = pytest.mark.system
-
-SHAPE = (256, 256)
-KEPT = '[kept]\nendpoint = "tcp://127.0.0.1:{kept}"\n'
-
-
-def payload(protocol: str, spots: int, shape: tuple[int, int] = SHAPE) -> Payload:
-    """Poisson background, and so many spots of one bright and a few dim pixels."""
-    rng = np.random.default_rng(spots)
-    pixels = rng.poisson(2.0, shape).astype(np.uint16)
-    for at in range(spots):
-        row, col = 15 + 30 * (at // 8), 15 + 30 * (at % 8)
-        pixels[row : row + 2, col : col + 2] += np.array([[200, 80], [80, 30]], np.uint16)
-    return recoded(array_payload(pixels), carried=(), encoding=ENCODINGS[protocol])
-
-
-class Detector:
-    """Encodes a series as a detector would."""
-
-    def __init__(self, protocol: str, series: str = "99") -> None:
-        self.encoder = PROTOCOLS[protocol].encoder()
-        self.series = series
-        self.hit, self.miss = payload(protocol, 30), payload(protocol, 0)
-
-    def start(self, announced: int | None = None) -> list[tuple[Part, ...]]:
-        return list(self.encoder.start(SeriesStarted(series=self.series, announced=announced)))
-
-    def frame(self, number: int, pixels: Payload | None = None) -> list[tuple[Part, ...]]:
-        """Even frames are hits."""
-        chosen = pixels or (self.miss if number % 2 else self.hit)
-        frame = Frame(series=self.series, number=number, payload=chosen)
-        return list(self.encoder.frame(frame))
-
-    def frames(self, start: int, stop: int) -> list[tuple[Part, ...]]:
-        return [parts for number in range(start, stop) for parts in self.frame(number)]
-
-    def end(self) -> list[tuple[Part, ...]]:
-        return list(self.encoder.end(SeriesEnded(series=self.series)))
 
 
 @pytest.fixture
@@ -64,25 +25,17 @@ def running(tmp_path: Path) -> Iterator[Bench]:
         yield made
 
 
-def with_kept(made: Bench, rule: str = "") -> None:
-    made.config.write_text(made.config.read_text() + KEPT.format(kept=made.kept_port) + rule + "\n")
-
-
-def heard(verdicts: Verdicts, count: int) -> None:
-    until(lambda: len(verdicts.frames()) >= count, f"{count} verdicts are published")
-
-
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_series_goes_through_verbatim_and_balances(tmp_path: Path, protocol: str) -> None:
     detector = Detector(protocol)
     messages = [*detector.start(10), *detector.frames(0, 10), *detector.end()]
     with bench(tmp_path, protocol) as made:
-        with_kept(made)
+        made.with_kept()
         made.start()
         verdicts, receiver, sender = made.verdicts(), made.receiver(), made.sender()
         until(lambda: made.metric('hitfinder_peers{stream="kept"}') == 1, "the receiver is there")
         made.send(sender, messages)
-        heard(verdicts, 10)
+        verdicts.heard(10)
         until(lambda: made.metric("hitfinder_frames_in_flight") == 0, "nothing is in flight")
         ended = made.stop()
         kept = drain(receiver)
@@ -110,7 +63,7 @@ def test_no_message_however_broken_keeps_a_good_frame_from_being_judged(
         made.start()
         verdicts, sender = made.verdicts(), made.sender()
         made.send(sender, detector.frame(0))
-        heard(verdicts, 1)
+        verdicts.heard(1)
         until(lambda: made.metric("hitfinder_frames_in_flight") == 0, "nothing is in flight")
         for case in cases:
             made.send(sender, [case.build()])
@@ -138,7 +91,7 @@ def test_a_message_above_the_limit_is_refused_and_the_next_are_judged(running: B
     detector = Detector("dectris-v2")
     verdicts, sender = running.verdicts(), running.sender()
     running.send(sender, detector.frames(0, 2))
-    heard(verdicts, 2)
+    verdicts.heard(2)
     running.send(sender, [(bytes(64 * 2**20),)])
     # The connection is dropped, and made again; what libzmq held for it goes with it.
     running.send(sender, [parts for _ in range(50) for parts in detector.frame(4)])
@@ -154,7 +107,7 @@ def test_a_kill_leaves_a_ledger_that_tells_it(tmp_path: Path) -> None:
         made.start()
         verdicts, sender = made.verdicts(), made.sender()
         made.send(sender, [*detector.start(40), *detector.frames(0, 20)])
-        heard(verdicts, 20)
+        verdicts.heard(20)
         until(
             lambda: [one.received for one in made.report().series] == [20],
             "the ledger has every frame",
@@ -184,12 +137,12 @@ def test_a_sender_that_dies_and_starts_again_is_told(running: Bench) -> None:
     verdicts = running.verdicts()
     first = running.sender()
     running.send(first, [*detector.start(10), *detector.frames(0, 4)])
-    heard(verdicts, 4)
+    verdicts.heard(4)
     first.close()
     until(lambda: running.metric('hitfinder_peers{stream="input"}') == 0, "the loss is noticed")
     second = running.sender()
     running.send(second, [*detector.start(3), *detector.frames(0, 3), *detector.end()])
-    heard(verdicts, 7)
+    verdicts.heard(7)
     ended = running.stop()
     assert ended.code == 0
     assert "input disconnected" in ended.text
@@ -208,7 +161,7 @@ def test_without_a_receiver_the_sender_feels_it_and_nothing_is_lost(tmp_path: Pa
         made.config.write_text(
             text.replace("max_message_bytes = 33554432", "max_message_bytes = 1048576")
         )
-        with_kept(made)
+        made.with_kept()
         made.start()
         verdicts, sender = made.verdicts(), made.sender()
         sent = 0
@@ -264,23 +217,13 @@ kind = "whole"
 deadline_ms = 200
 """
     with bench(tmp_path, more=more) as made:
-        with_kept(made)
+        made.with_kept()
         made.start()
         verdicts, receiver, sender = made.verdicts(), made.receiver(), made.sender()
         until(lambda: made.metric('hitfinder_peers{stream="kept"}') == 1, "the receiver is there")
-        made.send(sender, detector.start(count))
-        taken = []
-        for number in range(count):
-            made.send(sender, detector.frame(number, pixels))
-            taken.extend(drain(receiver))
-        made.send(sender, detector.end())
-
-        def all_arrived() -> bool:
-            taken.extend(drain(receiver))
-            return len(taken) == count + 2
-
-        until(all_arrived, "every frame arrives downstream")
-        heard(verdicts, count)
+        burst = detector.burst(count, pixels)
+        taken = list(passed_on(sender, receiver, burst, count + 2))
+        verdicts.heard(count)
         assert made.stop().code == 0
     (series,) = made.report().series
     assert (series.received, series.lost, series.vetoed) == (count, 0, 0)
@@ -295,7 +238,7 @@ def test_a_stop_in_midstream_judges_what_is_there_and_says_so(running: Bench) ->
     detector = Detector("dectris-v2")
     verdicts, sender = running.verdicts(), running.sender()
     running.send(sender, [*detector.start(1000), *detector.frames(0, 50)])
-    heard(verdicts, 1)
+    verdicts.heard(1)
     ended = running.stop()
     assert ended.code == 0, ended.text
     totals = verdicts.beats()[-1].totals
@@ -362,7 +305,7 @@ def test_ctrl_c_stops_like_sigterm(running: Bench) -> None:
 def test_ports_that_are_probed_a_thousand_times_keep_working(tmp_path: Path) -> None:
     detector = Detector("dectris-v2")
     with bench(tmp_path) as made:
-        with_kept(made)
+        made.with_kept()
         made.start()
         for port in (made.verdict_port, made.kept_port) * 1200:
             with socket.create_connection(("127.0.0.1", port), timeout=5):
@@ -371,7 +314,7 @@ def test_ports_that_are_probed_a_thousand_times_keep_working(tmp_path: Path) -> 
         until(lambda: made.metric('hitfinder_peers{stream="kept"}') == 1, "the receiver is there")
         until(verdicts.beats, "the verdict stream is heard")
         made.send(sender, detector.frames(0, 2))
-        heard(verdicts, 2)
+        verdicts.heard(2)
         until(lambda: drain(receiver), "the kept frame arrives")
         assert made.stop().code == 0
 
@@ -379,7 +322,7 @@ def test_ports_that_are_probed_a_thousand_times_keep_working(tmp_path: Path) -> 
 def test_a_receiver_slower_than_a_second_gets_everything_after_a_stop(tmp_path: Path) -> None:
     detector = Detector("dectris-v2")
     with bench(tmp_path) as made:
-        with_kept(made)
+        made.with_kept()
         made.start()
         receiver, sender = made.receiver(), made.sender()
         until(lambda: made.metric('hitfinder_peers{stream="kept"}') == 1, "the receiver is there")
@@ -410,7 +353,7 @@ def test_two_workers_give_the_verdicts_of_one_in_order(tmp_path: Path) -> None:
             sender, verdicts = made.sender(), made.verdicts()
             until(verdicts.beats, "a heartbeat is heard")
             made.send(sender, messages)
-            heard(verdicts, 200)
+            verdicts.heard(200)
             assert made.stop().code == 0
             frames = verdicts.frames()
             said.append([(one.frame, one.outcome, round(one.score or 0, 4)) for one in frames])
