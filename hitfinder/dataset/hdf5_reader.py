@@ -189,27 +189,52 @@ def _stacks(path: Path, file: h5py.File, places: list[str]) -> list[_Stack]:
 
 
 def _check_sources(path: Path, dataset: h5py.Dataset) -> None:
-    """HDF5 reads the frames of a virtual dataset whose file is gone as zeros: misses, silently."""
+    """HDF5 reads the frames of a virtual dataset whose source is gone as zeros: misses, silently.
+    A source may be virtual, too.
+    """
     if not dataset.is_virtual:
         return
     # The file that holds the dataset: not `path` where a link leads there.
     folder = Path(dataset.file.filename).resolve().parent
-    for source in dataset.virtual_sources():
-        if source.file_name != "." and not _is_found(source.file_name, folder):
+    for name, inside in sorted({each[1:3] for each in dataset.virtual_sources()}):
+        if name == ".":
+            _check_source(path, dataset, dataset.file, inside)
+            continue
+        found = _find(name, folder)
+        if found is None:
             raise DataFileError(
-                f"{path}: {dataset.name} is made of '{source.file_name}', which is not there; "
-                f"copy it to {folder}"
+                f"{path}: {dataset.name} is made of '{name}', which is not there; copy it to "
+                f"{folder}"
             )
+        with h5py.File(found, "r") as file:
+            _check_source(path, dataset, file, inside)
 
 
-def _is_found(source: str, folder: Path) -> bool:
-    """Whether a virtual dataset's source is where HDF5 seeks it: at its own absolute path, and
-    failing that under its bare name; beside the dataset's file; in the working folder.
+def _check_source(path: Path, dataset: h5py.Dataset, file: h5py.File, inside: str) -> None:
+    source = file.get(_first(inside))
+    if not isinstance(source, h5py.Dataset):
+        raise DataFileError(
+            f"{path}: {dataset.name} is made of '{inside}' in {file.filename}, which has no such "
+            "dataset; copy that file again"
+        )
+    _check_sources(path, source)
+
+
+def _find(source: str, folder: Path) -> Path | None:
+    """A virtual dataset's source where HDF5 seeks it: at its own absolute path, and failing that
+    under its bare name; beside the dataset's file; in the working folder.
     """
-    # In a row of numbered files, which HDF5 ends at the first that is not there, %b is the number.
-    name = Path(source.replace("%b", "0").replace("%%", "%"))
+    name = Path(_first(source))
     names = (name, Path(name.name)) if name.is_absolute() else (name,)
-    return any((place / each).exists() for place in (folder, Path.cwd()) for each in names)
+    places = (place / each for place in (folder, Path.cwd()) for each in names)
+    return next((place for place in places if place.exists()), None)
+
+
+def _first(name: str) -> str:
+    """In a row of numbered sources, which HDF5 ends at the first that is not there, %b is the
+    number.
+    """
+    return name.replace("%b", "0").replace("%%", "%")
 
 
 def _labels(path: Path, file: h5py.File, count: int) -> list[Label | None]:

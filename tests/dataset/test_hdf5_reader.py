@@ -256,13 +256,31 @@ def test_virtual_dataset_without_its_file_is_no_series_of_zeros(tmp_path: Path) 
         open_series([path])
 
 
-def _virtual(path: Path, source: str) -> Path:
+def _virtual(path: Path, source: str, inside: str = "data") -> Path:
     """A file whose two frames lie in `source`."""
     with h5py.File(path, "w") as file:
         layout = h5py.VirtualLayout((2, 8, 9), "u2")
-        layout[:] = h5py.VirtualSource(source, "data", (2, 8, 9))
+        layout[:] = h5py.VirtualSource(source, inside, (2, 8, 9))
         file.create_virtual_dataset("entry/data/data", layout)
     return path
+
+
+def test_a_virtual_dataset_of_virtual_ones_is_no_series_of_zeros(tmp_path: Path) -> None:
+    source = write_hdf5(tmp_path / "raw.h5", data=counts(2, 8, 9))
+    _virtual(tmp_path / "part.h5", "raw.h5")
+    path = _virtual(tmp_path / "whole.h5", "part.h5", "entry/data/data")
+    np.testing.assert_array_equal(read_all(path), counts(2, 8, 9))
+    source.unlink()
+    with pytest.raises(DataFileError, match=r"whole\.h5: .* is made of 'raw\.h5', which is not"):
+        open_series([path])
+
+
+@pytest.mark.parametrize("source", ["part.h5", "."])
+def test_a_source_without_the_dataset_is_no_series_of_zeros(tmp_path: Path, source: str) -> None:
+    write_hdf5(tmp_path / "part.h5", other=counts(2, 8, 9))
+    path = _virtual(tmp_path / "whole.h5", source, "gone")
+    with pytest.raises(DataFileError, match=r"is made of 'gone' in .* has no such dataset"):
+        open_series([path])
 
 
 def test_the_sources_of_a_virtual_dataset_are_sought_where_hdf5_seeks_them(
