@@ -86,9 +86,7 @@ def run(
     check_threshold(threshold)
     make_folder(out)
     sessions = _load(models)
-    series = _labelled(files, labels)
-    known = _labelled(list(learn), labels) if learn else []
-    _check_apart(series, known)
+    series, known = _labelled(files, learn, labels)
     found = _go_through(series, sessions, prepare=bool(learn))
     methods = [
         _Scored(
@@ -137,18 +135,27 @@ def _load(models: Sequence[str]) -> dict[str, OnnxModel]:
     return sessions
 
 
-def _labelled(files: list[Path], labels: Path | None) -> list[Series]:
-    series = open_series(files)
+def _labelled(
+    files: Sequence[Path], learn: Sequence[Path], labels: Path | None
+) -> tuple[list[Series], list[Series]]:
+    """What is judged, and what is learned from; one table labels both."""
+    series, known = open_series(files), open_series(learn)
+    _check_apart(series, known)
     if labels is not None:
-        series = apply_labels(series, labels)
-    series = [about_diffuse(one) for one in series]
-    said = {frame.truth for one in series for frame in one.frames}
-    if not {"hit", "miss"} <= said:
+        both = apply_labels([*series, *known], labels)
+        series, known = both[: len(series)], both[len(series) :]
+    return _about_diffuse(files, series), _about_diffuse(learn, known)
+
+
+def _about_diffuse(files: Sequence[Path], series: Sequence[Series]) -> list[Series]:
+    asked = [about_diffuse(one) for one in series]
+    said = {frame.truth for one in asked for frame in one.frames}
+    if files and not {"hit", "miss"} <= said:
         raise DataFileError(
             f"{files[0]}: needs frames labelled diffuse and others labelled not diffuse; give "
             "--labels CSV with a column 'diffuse', or HDF5 files with /entry/truth/diffuse"
         )
-    return series
+    return asked
 
 
 def _check_apart(series: Sequence[Series], known: Sequence[Series]) -> None:

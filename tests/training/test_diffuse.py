@@ -110,6 +110,17 @@ def test_evaluate_sets_every_method_in_a_row(
     assert (out / "report.json").read_text().count('"method"') == 15
 
 
+def test_one_table_labels_what_is_judged_and_what_is_learned_from(
+    compact: Path, files: list[Path], tmp_path: Path
+) -> None:
+    rows = [f"{path.name},0,hit,no" for path in files[:2]]  # diffuse by the files' own labels
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(["file,frame,label,diffuse", *rows]))
+    series, known = evaluate_diffuse._labelled(files[:1], files[1:2], labels)
+    for one in (*series, *known):
+        assert [frame.truth for frame in one.frames[:3]] == ["miss", "miss", "hit"]
+
+
 def test_what_was_learned_from_is_not_judged(
     compact: Path, files: list[Path], tmp_path: Path
 ) -> None:
