@@ -7,6 +7,7 @@ Not found out: a KCD file that lost a few bytes of its tail, since fabio reads i
 
 import io
 import logging
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -130,15 +131,18 @@ def read_detector(path: Path) -> Detector:
 
 
 def _mini_header(path: Path, text: str) -> dict[str, float]:
+    """What it says; zero counts as unset, as nobody entered it."""
     values = {}
     for field, pattern, factor in _MINI_HEADER:
         match = re.search(pattern, text)
         if match is None:
             continue
         try:
-            values[field] = float(match[1]) * factor
+            value = float(match[1]) * factor
         except ValueError as error:
             raise DataFileError(f"{path}: its header says '{match[0]}', no number") from error
+        if math.isfinite(value) and value != 0:
+            values[field] = value
     return values
 
 

@@ -234,3 +234,18 @@ def test_a_cbf_says_what_its_detector_is(tmp_path: Path) -> None:
     assert detector.pixel_y_mm == pytest.approx(0.173)
     assert detector.distance_mm == pytest.approx(350)
     assert detector.wavelength_angstrom == pytest.approx(0.97)
+
+
+def test_zeros_of_a_cbf_are_what_nobody_entered(tmp_path: Path) -> None:
+    text = "# Count_cutoff 0 counts\r\n# Pixel_size 172e-6 m x 172e-6 m\r\n# Wavelength 1e999 A\r\n"
+    text += "# Detector_distance 0.0 m\r\n# Beam_xy (0.00, 0.00) pixels\r\n"
+    image = CbfImage(
+        data=counts(8, 9).astype(np.int32), header={"_array_data.header_contents": text}
+    )
+    image.write(str(tmp_path / "a.cbf"))
+    (series,) = open_series([tmp_path / "a.cbf"])
+    detector = series.detector
+    assert (detector.saturation, detector.distance_mm) == (None, None)
+    assert (detector.beam_x_px, detector.beam_y_px) == (None, None)
+    assert detector.wavelength_angstrom is None
+    assert detector.pixel_x_mm == pytest.approx(0.172)
