@@ -51,6 +51,12 @@ _NUMBERS: tuple[tuple[str, tuple[str, ...], str, Mapping[str, float]], ...] = (
     ),
 )
 
+_BEAM = (
+    ("beam_x_px", "beam_center_x", "pixel_x_mm"),
+    ("beam_y_px", "beam_center_y", "pixel_y_mm"),
+)
+"""NeXus has the beam's centre in pixels, or as a length, which a pixel's size turns into them."""
+
 _NOT_MEASURED_IN_CXI = 0xFFFF & ~(0x0800 | 0x2000 | 0x4000)
 """CXI's mask bits (Maia 2012) but for those of pixels that were measured and corrected, or that
 belong to a peak; above bit 15 stands what a pixel shows."""
@@ -74,6 +80,14 @@ def read_detector(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> D
             value = _number(path, file, group, places, unit, factors)
             if value is not None:
                 numbers[field] = value
+        for field, place, pixel in _BEAM:
+            if field in numbers and (unit := _unit(file[f"{group}/{place}"], "")) in _TO_MM:
+                if pixel not in numbers:
+                    raise DataFileError(
+                        f"{path}: {group}/{place} is in '{unit}', and no size of a pixel turns it "
+                        "into pixels; write one of them into the file"
+                    )
+                numbers[field] *= _TO_MM[unit] / numbers[pixel]
         return Detector(
             shape=shape,
             mask=_mask(file, group, shape),
@@ -92,13 +106,12 @@ def _number(
 ) -> float | None:
     for place in places:
         name = place if place.startswith("/") else f"{group}/{place}"
-        if name not in file or file[name].size != 1:
+        dataset = file.get(name)
+        if getattr(dataset, "size", None) != 1:  # a group has none
             continue
-        dataset = file[name]
         value = float(np.asarray(dataset).reshape(-1)[0])
         if factors:
-            said = dataset.attrs.get("units", unit)
-            said = (said.decode() if isinstance(said, bytes) else str(said)).strip().lower()
+            said = _unit(dataset, unit)
             if said not in factors:
                 raise DataFileError(
                     f"{path}: {name} is in '{said}'; known units: {', '.join(factors)}"
@@ -106,6 +119,12 @@ def _number(
             value *= factors[said]
         return value if np.isfinite(value) and value != 0 else None
     return None
+
+
+def _unit(dataset: Any, unsaid: str) -> str:
+    """In lower case. Some writers make every attribute an array of one."""
+    said = next(iter(np.asarray(dataset.attrs.get("units", unsaid)).reshape(-1).tolist()), unsaid)
+    return (said.decode() if isinstance(said, bytes) else str(said)).strip().lower()
 
 
 def _mask(file: Any, group: str, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:

@@ -412,3 +412,27 @@ def test_detector_in_units_of_the_file(tmp_path: Path) -> None:
         file["entry/instrument/beam/incident_wavelength"].attrs["units"] = "furlong"
     with pytest.raises(DataFileError, match="is in 'furlong'; known units"):
         open_series([path])
+
+
+@pytest.mark.parametrize("units", ["mm", np.array([b"mm"]), np.array(["mm"], h5py.string_dtype())])
+def test_a_beam_that_is_given_as_a_length(tmp_path: Path, units: object) -> None:
+    path = write_hdf5(
+        tmp_path / "run.h5",
+        entry__data__data=counts(2, 8, 9),
+        entry__instrument__detector__beam_center_x=0.3,
+        entry__instrument__detector__beam_center_y=4.5,
+        entry__instrument__detector__x_pixel_size=75e-6,
+        entry__instrument__detector__distance__value=0.2,  # a group, which says nothing
+    )
+    with h5py.File(path, "a") as file:
+        detector = file["entry/instrument/detector"]
+        detector["beam_center_x"].attrs["units"] = units
+        detector["beam_center_y"].attrs["units"] = "pixels"
+    found = open_series([path])[0].detector
+    assert found.beam_x_px == pytest.approx(4.0)
+    assert found.beam_y_px == 4.5
+    assert found.distance_mm is None
+    with h5py.File(path, "a") as file:
+        del file["entry/instrument/detector/x_pixel_size"]
+    with pytest.raises(DataFileError, match="is in 'mm', and no size of a pixel"):
+        open_series([path])
