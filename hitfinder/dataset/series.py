@@ -1,5 +1,6 @@
 """Files to series. The table `_OPENERS` says which suffix is read by what."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +14,8 @@ from hitfinder.errors import DataFileError
 
 Open = Callable[[Location], DataFile]
 
+_DATA_FILE = re.compile(r"(?P<name>.+)_data_[0-9]+(?P<suffix>\.(?:h5|hdf5|nxs|cxi))")
+
 _OPENERS: dict[str, Open] = {
     **dict.fromkeys((".cbf", ".tif", ".tiff", ".edf", ".mccd", ".kcd", ".img"), open_image),
     **dict.fromkeys((".h5", ".hdf5", ".nxs", ".cxi"), open_hdf5),
@@ -24,10 +27,11 @@ def open_series(paths: Sequence[Path]) -> list[Series]:
     """The series that files and folders hold, in the order given.
 
     A file of several frames is a series. Consecutive files of one frame each, equal in shape and
-    dtype and from one folder, are joined to one, named after the first. A folder stands for its
-    data files sorted by name (not those below it); DECTRIS data files whose master lies there too
-    are read through the master only. What may follow a path after `::` is in `dataset.location`;
-    after a folder it holds for every file.
+    dtype and from one folder, are joined to one, named after the first; so are DECTRIS data files
+    of one master, whether or not it is there. A folder stands for its data files sorted by name
+    (not those below it); DECTRIS data files whose master lies there too are read through the
+    master only. What may follow a path after `::` is in `dataset.location`; after a folder it holds
+    for every file.
 
     Raises DataFileError: path missing, suffix unknown, file unreadable or without frames.
     """
@@ -64,11 +68,14 @@ def open_file(location: Location) -> DataFile:
 
 def _joins(position: int, file: DataFile) -> tuple[object, ...]:
     """Files with equal keys are joined; a file of several frames has a key of its own. Two
-    folders are two runs, which a split by run must not take for one.
+    folders are two runs, which a split by run must not take for one, and parts of one run are
+    not two.
     """
-    if len(file.frames) > 1:
+    path = file.frames[0].path
+    of = _master(path)
+    if len(file.frames) > 1 and of is None:
         return (position,)
-    return (file.shape, file.dtype, file.frames[0].path.parent)
+    return (file.shape, file.dtype, path.parent, of)
 
 
 def _locations(path: Path) -> Iterator[Location]:
@@ -84,13 +91,13 @@ def _locations(path: Path) -> Iterator[Location]:
     )
     known = [location for location in inside if raw or location.suffix in _OPENERS]
     masters = {location.path.name for location in known if "_master." in location.path.name}
-    found = [location for location in known if not _belongs(location.path, masters)]
+    found = [location for location in known if _master(location.path) not in masters]
     if not found:
         raise DataFileError(f"{path}: the folder holds no data files ({', '.join(_OPENERS)})")
     yield from found
 
 
-def _belongs(path: Path, masters: set[str]) -> bool:
-    """Whether the file is `NAME_data_000001.h5` with `NAME_master.h5` among `masters`."""
-    name, separator, _ = path.name.rpartition("_data_")
-    return bool(separator) and f"{name}_master{path.suffix}" in masters
+def _master(path: Path) -> str | None:
+    """`NAME_master.h5` of a DECTRIS data file, `NAME_data_000001.h5`; None for any other."""
+    match = _DATA_FILE.fullmatch(path.name)
+    return None if match is None else f"{match['name']}_master{match['suffix']}"

@@ -133,7 +133,7 @@ def _read(
         return None
     spots = model.outputs(batch).get("spots")
     ref = series.frames[number]
-    of_its_own = ref.path != series.frames[0].path or ref.path != series.frames[-1].path
+    of_its_own = len({each.path for each in series.frames}) == len(series.frames) > 1
     return Shown(
         name=ref.path.name if of_its_own else f"{run.run[-NAME:]} #{number}",
         label=ref.label,

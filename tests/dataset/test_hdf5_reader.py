@@ -240,6 +240,17 @@ def test_master_joins_its_data_files_in_order(tmp_path: Path) -> None:
     assert series.frames[4].load().encoding == "bslz4"
 
 
+def test_data_files_of_a_master_that_is_gone_are_one_run(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        _master(tmp_path / folder, 3, 2, 1).unlink()
+    other = write_hdf5(tmp_path / "a" / "two_data_000001.h5", data=counts(2, 8, 9))
+    series = open_series([tmp_path / "a", tmp_path / "b"])
+    assert [len(one.frames) for one in series] == [6, 2, 6]
+    assert [frame.index for frame in series[0].frames] == [0, 1, 2, 0, 1, 0]
+    assert series[1].frames[0].path == other
+
+
 def test_master_without_its_data_file_names_the_remedy(tmp_path: Path) -> None:
     path = _master(tmp_path, 2, 3)
     (tmp_path / "run_data_000002.h5").unlink()
