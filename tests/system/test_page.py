@@ -4,9 +4,10 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
-from hitfinder.monitor.raster import Raster
+from hitfinder.monitor.raster import Raster, raster
 from hitfinder.monitor.web import Server
 from hitfinder.verdict import Outcome
 from hitfinder.wire.verdicts import encode
@@ -29,6 +30,7 @@ class Slow:
         self.flows = threading.Event()
         self.flows.set()
         self.slow: int | None = None
+        self.slow_powder: str | None = None
         self.goes_on = threading.Event()
 
     def take(self, number: int) -> None:
@@ -51,6 +53,9 @@ class Slow:
         return self.bench.watch.spots(series, number)
 
     def powder(self, kind: str) -> Raster | None:
+        if kind == self.slow_powder:
+            self.goes_on.wait(60)
+            return raster(np.eye(4, dtype=np.float32))
         return self.bench.watch.powder(kind)
 
 
@@ -112,6 +117,22 @@ def test_a_number_that_comes_again_is_fetched_again(slow: Slow, tab: Any) -> Non
     slow.bench.clock.pass_ms(5000)
     with tab.expect_request(lambda request: "/api/frame/image" in request.url, timeout=20_000):
         slow.take(1)
+
+
+def test_the_powder_pattern_that_was_asked_for_last_is_shown(slow: Slow, tab: Any) -> None:
+    drawn = "document.querySelector('#powder').toDataURL()"
+    slow.take(1)
+    slow.take(2)
+    slow.slow_powder = "max"
+    with tab.expect_request(lambda request: "kind=max" in request.url):
+        tab.goto("/")
+    tab.click("#powder-sum")
+    until(lambda: tab.get_attribute("#powder", "data-hits") == "2", "the sum")
+    before = tab.evaluate(drawn)
+    with tab.expect_response(lambda response: "kind=max" in response.url):
+        slow.goes_on.set()
+    tab.wait_for_timeout(300)
+    assert tab.evaluate(drawn) == before
 
 
 def test_an_address_that_is_none_leaves_the_page_alive(slow: Slow, tab: Any) -> None:

@@ -305,18 +305,19 @@ let powderAt = 0;
 async function showPowder(told) {
   const { series, hits, view } = told.powder;
   if (!hits) return;
-  const key = `${state.powder} ${series} ${hits}`;
-  const hurried = !powderShown.startsWith(state.powder);
+  const kind = state.powder;
+  const key = `${kind} ${series} ${hits}`;
+  const hurried = !powderShown.startsWith(kind);
   if (key === powderShown || (!hurried && performance.now() - powderAt < POWDER_EVERY_MS)) return;
   powderShown = key;
   powderAt = performance.now();
   try {
-    const pixels = await fetchPixels("/api/powder", { kind: state.powder });
-    if (!pixels) return;
+    const pixels = await fetchPixels("/api/powder", { kind });
+    if (!pixels || kind !== state.powder) return; // another was asked for meanwhile
     powderView.show(pixels, view);
     at("powder-note").hidden = true;
     at("powder-words").textContent = `series ${series}, ${text.count(hits)} sampled hits`;
-    at("powder").setAttribute("aria-label", `Powder pattern, ${state.powder}, of ${hits} hits`);
+    at("powder").setAttribute("aria-label", `Powder pattern, ${kind}, of ${hits} hits`);
     at("powder").dataset.hits = hits;
   } catch (error) {
     console.warn(error);
