@@ -128,25 +128,26 @@ def _unit(dataset: Any, unsaid: str) -> str:
 
 
 def _mask(file: Any, group: str, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    bits = _NOT_MEASURED_IN_CXI if group == _CXI else ~0
-    for place in MASKS:
-        dataset = file.get(f"{group}/{place}")
+    for place in (f"{group}/{name}" for name in MASKS):
+        dataset = file.get(place)
         found: tuple[int, ...] = getattr(dataset, "shape", ())
         if found == shape:
             register_filters()
-            return _bad(np.asarray(dataset), bits)
+            return is_bad(np.asarray(dataset), place)
         if found[1:] == shape and found[0]:
             register_filters()
             looked_at = {(found[0] - 1) * step // (MASKS_READ - 1) for step in range(MASKS_READ)}
             mask = np.ones(shape, bool)
             for index in sorted(looked_at):
-                mask &= _bad(dataset[index], bits)
+                mask &= is_bad(dataset[index], place)
             return mask
     return None
 
 
-def _bad(values: NDArray[Any], bits: int) -> NDArray[np.bool_]:
+def is_bad(values: NDArray[Any], place: str) -> NDArray[np.bool_]:
+    """Which pixels a mask that lies at `place` in a file says are not measured."""
     if values.dtype.kind in "ui":
+        bits = _NOT_MEASURED_IN_CXI if place.startswith(_CXI) else ~0
         values = values.astype(np.int64) & bits
     masked: NDArray[np.bool_] = values != 0
     return masked

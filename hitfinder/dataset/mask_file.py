@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hitfinder.dataset.array_files import read_array
 from hitfinder.dataset.frames import plain_payload
-from hitfinder.dataset.hdf5_detector import MASKS
+from hitfinder.dataset.hdf5_detector import MASKS, is_bad
 from hitfinder.dataset.hdf5_file import hdf5_file, register_filters
 from hitfinder.dataset.image_files import read_image
 from hitfinder.dataset.location import SEPARATOR, Location, parse_location
@@ -26,7 +26,7 @@ def load_mask(path: Path) -> NDArray[np.bool_]:
     """The mask in a NumPy, HDF5 (`file.h5::/path` or a usual place), CBF, TIFF or EDF file.
 
     Returns bool in the file's shape, (rows, cols) or (modules, rows, cols); True = not measured.
-    Nonzero is masked, as in DECTRIS, NeXus and CXI.
+    Nonzero is masked, as in DECTRIS and NeXus; of CXI's bits, what was not measured.
 
     Raises DataFileError, also when every pixel would be masked.
     """
@@ -51,7 +51,8 @@ def _read_hdf5(location: Location) -> NDArray[Any]:
         for place in places:
             if place in file:
                 register_filters()
-                return _checked(location.path, np.asarray(file[place]))
+                values = _checked(location.path, np.asarray(file[place]))
+                return is_bad(values, file[place].name)
     raise DataFileError(
         f"{location.path}: has no mask at {', '.join(places)}; append '{SEPARATOR}/path/to/mask'"
     )

@@ -7,6 +7,7 @@ import pytest
 from fabio.tifimage import TifImage
 
 from hitfinder.dataset.mask_file import load_mask
+from hitfinder.dataset.series import open_series
 from hitfinder.errors import DataFileError
 from tests.dataset.files import write_hdf5
 
@@ -40,6 +41,21 @@ def test_nonzero_is_masked(tmp_path: Path, make: object) -> None:
     mask = load_mask(Path(make(tmp_path)))
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, MASK)
+
+
+@pytest.mark.parametrize("place", ["", "::entry_1/instrument_1/detector_1/mask"])
+def test_a_cxi_mask_says_the_same_as_beside_its_frames(tmp_path: Path, place: str) -> None:
+    # hot; a peak, a corrected background and a signal, which are no faults
+    values = np.where(MASK, 4, 0x2000 | 0x4000 | 0x10000).astype("u4")
+    path = write_hdf5(
+        tmp_path / "run.cxi",
+        entry_1__data_1__data=np.zeros((2, 4, 6), "u2"),
+        entry_1__instrument_1__detector_1__mask=values,
+    )
+    (series,) = open_series([path])
+    assert series.detector.mask is not None
+    np.testing.assert_array_equal(series.detector.mask, MASK)
+    np.testing.assert_array_equal(load_mask(Path(f"{path}{place}")), MASK)
 
 
 def test_a_mask_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
