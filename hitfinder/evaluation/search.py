@@ -3,6 +3,7 @@
 What this file does not know: what the peaks are for.
 """
 
+import math
 from dataclasses import dataclass
 
 from hitfinder.dataset.frames import Series
@@ -34,7 +35,7 @@ def plan_search(series: Series, region: RegionSettings, settings: PeakSettings) 
     whole = plan_region(RegionSettings(kind="whole"), series.shape, detector, None).shape
     top, left = (whole[0] - reader.shape[0]) // 2, (whole[1] - reader.shape[1]) // 2
     # The beam is in pixels of one module; among several without geometry it says nothing.
-    one_module = len(series.shape) == 2
+    one_module = math.prod(series.shape[:-2]) == 1
     finder = plan_peaks(
         reader.shape,
         settings,

@@ -13,13 +13,17 @@ from hitfinder.images.region import RegionSettings
 from hitfinder.peaks.settings import PeakSettings
 
 
+@pytest.mark.parametrize("shape", [(120, 130), (1, 120, 130)])
 @pytest.mark.parametrize(
     ("beam_px", "nearest_px"), [((30.0, 90.0), (20.0, 75.0)), ((None, None), (50.0, 50.0))]
 )
 def test_rings_lie_about_the_beam_or_the_regions_middle(
-    tmp_path: Path, beam_px: tuple[float | None, float | None], nearest_px: tuple[float, float]
+    tmp_path: Path,
+    beam_px: tuple[float | None, float | None],
+    nearest_px: tuple[float, float],
+    shape: tuple[int, ...],
 ) -> None:
-    np.save(tmp_path / "run.npy", np.zeros((120, 130), np.float32))
+    np.save(tmp_path / "run.npy", np.zeros(shape, np.float32))
     (series,) = open_series([tmp_path / "run.npy"])
     detector = Detector(beam_y_px=beam_px[0], beam_x_px=beam_px[1])
     region = RegionSettings(kind="center", rows=100, cols=100)
