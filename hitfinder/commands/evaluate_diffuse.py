@@ -159,12 +159,15 @@ def _about_diffuse(files: Sequence[Path], series: Sequence[Series]) -> list[Seri
 
 
 def _check_apart(series: Sequence[Series], known: Sequence[Series]) -> None:
-    """Raises ConfigError when a file is judged that was learned from."""
-    learned = {ref.path.resolve() for each in known for ref in each.frames}
-    for each in series:
-        for ref in each.frames:
-            if ref.path.resolve() in learned:
-                raise ConfigError(f"--learn {ref.path}: is judged as well; name other frames")
+    """Raises ConfigError when a file is judged that was learned from, through another as well."""
+    learned = {path.resolve() for each in known for path in _files(each)}
+    for path in (path for each in series for path in _files(each)):
+        if path.resolve() in learned:
+            raise ConfigError(f"--learn {path}: is judged as well; name other frames")
+
+
+def _files(series: Series) -> list[Path]:
+    return [*(ref.path for ref in series.frames), *sorted(series.made_of)]
 
 
 def _go_through(

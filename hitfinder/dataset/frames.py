@@ -88,7 +88,8 @@ class FrameRef:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     """Frames of one shape and dtype, in order. `shape` is a frame's, as in `Payload`; `dtype` is
-    in native byte order; `detector` is what the (first) file says of it.
+    in native byte order; `detector` is what the (first) file says of it; `made_of` are other files
+    that frames are read from through links, resolved.
     """
 
     name: str
@@ -96,12 +97,13 @@ class Series:
     dtype: np.dtype[Any]
     detector: Detector
     frames: Sequence[FrameRef]
+    made_of: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
     """One opened file, before files are joined to series. `detector` is a function because it
-    may need a whole frame, and only a series' first file is asked.
+    may need a whole frame, and only a series' first file is asked. `made_of` is as in `Series`.
     """
 
     name: str
@@ -109,6 +111,7 @@ class DataFile:
     dtype: np.dtype[Any]
     frames: tuple[FrameRef, ...]
     detector: Callable[[], Detector]
+    made_of: frozenset[Path] = frozenset()
 
 
 def about_diffuse(series: Series) -> Series:
@@ -121,8 +124,9 @@ def about_diffuse(series: Series) -> Series:
 
 
 def check_given_once(series: Sequence[Series]) -> None:
-    """Raises DataFileError where two frames have the same file and number: labels could not be
-    told apart, and a split would test on what was trained on. Links are followed.
+    """Raises DataFileError where two frames have the same file and number, or a file is given by
+    itself and through another: labels could not be told apart, and a split would test on what was
+    trained on. Links are followed.
     """
     resolved: dict[Path, Path] = {}
     seen: set[tuple[Path, int]] = set()
@@ -133,6 +137,12 @@ def check_given_once(series: Sequence[Series]) -> None:
                 f"{frame.path}: its frames are given twice; give each file once, with one dataset"
             )
         seen.add((path, frame.index))
+    for one in series:
+        for path in sorted(one.made_of.intersection(resolved.values())):
+            raise DataFileError(
+                f"{path}: its frames are given twice, through {one.frames[0].path} as well; give "
+                "each file once, with one dataset"
+            )
 
 
 def plain_payload(path: Path, pixels: NDArray[Any]) -> Payload:

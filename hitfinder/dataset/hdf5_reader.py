@@ -49,12 +49,15 @@ _BITSHUFFLE_CODECS = {2: "bslz4", 3: "bszstd"}  # the filter's fifth option
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stack:
-    """One dataset of frames; `first` is the index in the file of its frame 0."""
+    """One dataset of frames; `first` is the index in the file of its frame 0, `files` those that
+    its frames lie in.
+    """
 
     place: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     first: int
+    files: frozenset[Path]
 
 
 def open_hdf5(location: Location) -> DataFile:
@@ -79,6 +82,7 @@ def open_hdf5(location: Location) -> DataFile:
         dtype=dtype.newbyteorder("="),
         frames=tuple(frames),
         detector=partial(read_detector, path, shape, dtype),
+        made_of=frozenset().union(*(stack.files for stack in stacks)) - {path.resolve()},
     )
 
 
@@ -174,8 +178,15 @@ def _stacks(path: Path, file: h5py.File, places: list[str]) -> list[_Stack]:
                 f"{path}: {place} has {dataset.ndim} dimensions; frames need 2, 3 or 4: append "
                 f"'{SEPARATOR}/path/to/dataset'"
             )
-        _check_sources(path, dataset)
-        stacks.append(_Stack(place=place, shape=dataset.shape, dtype=dataset.dtype, first=first))
+        stacks.append(
+            _Stack(
+                place=place,
+                shape=dataset.shape,
+                dtype=dataset.dtype,
+                first=first,
+                files=_files(path, dataset),
+            )
+        )
         first += frame_count(dataset.shape)
     kinds = {(frame_shape(stack.shape), stack.dtype) for stack in stacks}
     if len(kinds) != 1:
@@ -188,36 +199,40 @@ def _stacks(path: Path, file: h5py.File, places: list[str]) -> list[_Stack]:
     return stacks
 
 
-def _check_sources(path: Path, dataset: h5py.Dataset) -> None:
-    """HDF5 reads the frames of a virtual dataset whose source is gone as zeros: misses, silently.
-    A source may be virtual, too.
+def _files(path: Path, dataset: h5py.Dataset) -> frozenset[Path]:
+    """The files that the dataset's frames lie in, resolved. Raises DataFileError where one is gone:
+    HDF5 reads such frames of a virtual dataset as zeros, misses, silently.
     """
-    if not dataset.is_virtual:
-        return
-    # The file that holds the dataset: not `path` where a link leads there.
-    folder = Path(dataset.file.filename).resolve().parent
-    for name, inside in sorted({each[1:3] for each in dataset.virtual_sources()}):
+    # Not `path` where a link leads there.
+    home = Path(dataset.file.filename).resolve()
+    files = {home}
+    sources = dataset.virtual_sources() if dataset.is_virtual else []
+    for name, inside in sorted({each[1:3] for each in sources}):
         if name == ".":
-            _check_source(path, dataset, dataset.file, inside)
+            files |= _files_of_source(path, dataset, dataset.file, inside)
             continue
-        found = _find(name, folder)
+        found = _find(name, home.parent)
         if found is None:
             raise DataFileError(
                 f"{path}: {dataset.name} is made of '{name}', which is not there; copy it to "
-                f"{folder}"
+                f"{home.parent}"
             )
         with h5py.File(found, "r") as file:
-            _check_source(path, dataset, file, inside)
+            files |= _files_of_source(path, dataset, file, inside)
+    return frozenset(files)
 
 
-def _check_source(path: Path, dataset: h5py.Dataset, file: h5py.File, inside: str) -> None:
+def _files_of_source(
+    path: Path, dataset: h5py.Dataset, file: h5py.File, inside: str
+) -> frozenset[Path]:
+    """As `_files`, of one source, which may be virtual, too."""
     source = file.get(_first(inside))
     if not isinstance(source, h5py.Dataset):
         raise DataFileError(
             f"{path}: {dataset.name} is made of '{inside}' in {file.filename}, which has no such "
             "dataset; copy that file again"
         )
-    _check_sources(path, source)
+    return _files(path, source)
 
 
 def _find(source: str, folder: Path) -> Path | None:

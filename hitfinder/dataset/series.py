@@ -46,6 +46,7 @@ def open_series(paths: Sequence[Path]) -> list[Series]:
                 dtype=members[0].dtype,
                 detector=members[0].detector(),
                 frames=tuple(frame for file in members for frame in file.frames),
+                made_of=frozenset().union(*(file.made_of for file in members)),
             )
         )
     return series

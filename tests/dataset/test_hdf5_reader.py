@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hitfinder.dataset.frames import Label
+from hitfinder.dataset.frames import Label, check_given_once
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import DataFileError
 from tests.dataset.files import LAYOUTS, counts, read_all, write_hdf5, write_stack
@@ -249,6 +249,17 @@ def test_data_files_of_a_master_that_is_gone_are_one_run(tmp_path: Path) -> None
     assert [len(one.frames) for one in series] == [6, 2, 6]
     assert [frame.index for frame in series[0].frames] == [0, 1, 2, 0, 1, 0]
     assert series[1].frames[0].path == other
+
+
+@pytest.mark.parametrize("through", ["run_master.h5", "virtual.h5", "outer.h5"])
+def test_a_file_given_by_itself_and_through_another(tmp_path: Path, through: str) -> None:
+    _master(tmp_path, 2)
+    data = tmp_path / "run_data_000001.h5"
+    _virtual(tmp_path / "virtual.h5", data.name, "entry/data/data")
+    _virtual(tmp_path / "outer.h5", "virtual.h5", "entry/data/data")
+    check_given_once(open_series([tmp_path / through]))
+    with pytest.raises(DataFileError, match=rf"000001\.h5: .* given twice, through .*{through}"):
+        check_given_once(open_series([tmp_path / through, data]))
 
 
 def test_master_without_its_data_file_names_the_remedy(tmp_path: Path) -> None:
