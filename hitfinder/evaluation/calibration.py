@@ -100,11 +100,19 @@ def restrain(
     miss_scores: NDArray[np.floating], *, specificity: float, confidence: float = 0.95
 ) -> Restraint:
     """The lowest threshold with the promise, from the scores (n,) in [0, 1] of n misses: as
-    `calibrate`, upside down. Raises as that does.
+    `calibrate`, upside down. Raises as that does, and DataFileError when so many misses score 1
+    that none is above them.
     """
     found = calibrate(1 - miss_scores, sensitivity=specificity, confidence=confidence)
+    threshold = 1 - found.threshold
+    above = int((miss_scores >= threshold).sum())
+    if above > found.n_allowed_below:
+        raise DataFileError(
+            f"{above} of {found.n_hits} misses to calibrate on score 1: no threshold promises a "
+            f"specificity of {specificity:g}; ask for less, or correct their labels"
+        )
     return Restraint(
-        threshold=1 - found.threshold,
+        threshold=threshold,
         specificity=specificity,
         confidence=confidence,
         n_misses=found.n_hits,

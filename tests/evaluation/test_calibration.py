@@ -15,6 +15,7 @@ from hitfinder.evaluation.calibration import (
     allowed_below,
     calibrate,
     hits_needed,
+    restrain,
 )
 from hitfinder.evaluation.intervals import clopper_pearson
 
@@ -107,3 +108,12 @@ def test_scores_that_are_none(scores: list[float]) -> None:
         calibrate(np.array(scores))
     with pytest.raises(ValueError, match="between 0 and 1"):
         calibrate(np.full(200, 0.5), sensitivity=1.0)
+
+
+def test_misses_that_score_one_are_above_every_threshold() -> None:
+    scores = np.linspace(0.0, 0.9, 1000, dtype=np.float32)
+    found = restrain(scores, specificity=0.99)
+    assert (scores >= found.threshold).sum() <= found.n_allowed_above
+    scores[-30:] = 1.0
+    with pytest.raises(DataFileError, match="30 of 1000 misses to calibrate on score 1"):
+        restrain(scores, specificity=0.99)
