@@ -86,8 +86,6 @@ def open_image(location: Location) -> DataFile:
     found = _cbf_size(path) if location.suffix == ".cbf" else None
     count = 1
     if found is None:
-        if location.suffix in (".tif", ".tiff"):
-            _check_pages(path)
         image = _open(path)
         with _fabio_errors(path):
             count = image.nframes
@@ -181,20 +179,29 @@ def _open(path: Path) -> Any:
 def _opened(path: Path, changed_ns: int) -> Any:
     import fabio
 
-    stream = _Stream(read_bytes(path))
+    data = read_bytes(path)
+    if Location(path=path).suffix in (".tif", ".tiff"):
+        _check_pages(path, data)
+    stream = _Stream(data)
     stream.name = path.name
     with _fabio_errors(path):
         return fabio.open(stream)
 
 
-def _check_pages(path: Path) -> None:
-    """Raises DataFileError for stacks that fabio would read as a single image, and colour."""
+def _check_pages(path: Path, data: bytes) -> None:
+    """Raises DataFileError for stacks that fabio would read as a single image, for colour, and for
+    PackBits, of which it makes other pixels.
+    """
     try:
-        pages = tiff_pages(read_bytes(path))
+        pages = tiff_pages(data)
     except ValueError as error:
         raise _unreadable(path, error) from error
     if pages.colour:
         raise DataFileError(f"{path}: is a colour image; save one number a pixel, its counts")
+    if pages.packbits:
+        raise DataFileError(
+            f"{path}: is compressed by PackBits, which is read wrongly; save it as a plain TIFF"
+        )
     if pages.count > 1 and pages.single_only:
         raise DataFileError(
             f"{path}: is compressed or a BigTIFF, and has {pages.count} pages; save it as a plain "

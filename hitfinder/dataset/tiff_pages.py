@@ -8,17 +8,19 @@ import struct
 from dataclasses import dataclass
 
 _COMPRESSION, _SAMPLES_PER_PIXEL = 259, 277  # tags; both are 1 in a plain image of counts
+_PACKBITS = 32773
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TiffPages:
     """`count` pages; whether one is in colour; whether the file is compressed or BigTIFF, of which
-    fabio reads single images only.
+    fabio reads single images only; whether it is compressed by PackBits, which fabio reads wrongly.
     """
 
     count: int
     colour: bool
     single_only: bool
+    packbits: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def tiff_pages(data: bytes) -> TiffPages:
         layout = _LAYOUTS[version]
         (at,) = struct.unpack_from(order + layout.offset, data, layout.first)
         seen: set[int] = set()
-        greatest = {_COMPRESSION: 1, _SAMPLES_PER_PIXEL: 1}
+        found: dict[int, set[int]] = {_COMPRESSION: {1}, _SAMPLES_PER_PIXEL: {1}}
         while at:
             if at in seen:
                 raise ValueError("its pages lead in a circle")
@@ -62,13 +64,14 @@ def tiff_pages(data: bytes) -> TiffPages:
             (at,) = struct.unpack_from(order + layout.offset, data, end)
             for entry in range(entries, end, layout.entry_size):
                 (tag,) = struct.unpack_from(order + "H", data, entry)
-                if tag in greatest:
+                if tag in found:
                     (value,) = struct.unpack_from(order + "H", data, entry + layout.value_at)
-                    greatest[tag] = max(greatest[tag], value)
+                    found[tag].add(value)
     except (struct.error, OverflowError) as error:
         raise ValueError("its pages lead beyond its end") from error
     return TiffPages(
         count=len(seen),
-        colour=greatest[_SAMPLES_PER_PIXEL] > 1,
-        single_only=layout is _LAYOUTS[43] or greatest[_COMPRESSION] > 1,
+        colour=max(found[_SAMPLES_PER_PIXEL]) > 1,
+        single_only=layout is _LAYOUTS[43] or max(found[_COMPRESSION]) > 1,
+        packbits=_PACKBITS in found[_COMPRESSION],
     )

@@ -110,6 +110,7 @@ def _tiff(*pages: dict[int, int], big: bool = False) -> bytes:
     ("data", "message"),
     [
         (_tiff({277: 3}), "is a colour image"),
+        (_tiff({259: 32773}), "is compressed by PackBits"),
         (_tiff({259: 1}, {259: 8}), "is compressed or a BigTIFF, and has 2 pages"),
         (_tiff({259: 1}, {259: 1}, {259: 1}, big=True), "a BigTIFF, and has 3 pages"),
         (_tiff({259: 1}, {259: 1})[:-1], "its pages lead beyond its end"),

@@ -1,5 +1,6 @@
 """Masks from files of every format."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,14 @@ def test_a_mask_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.ones((4, 6), "u1"))
     with pytest.raises(DataFileError, match="masks every pixel"):
         load_mask(tmp_path / "m.npy")
+
+
+def test_a_mask_that_would_be_read_wrongly_is_refused(tmp_path: Path) -> None:
+    header = struct.pack("<2sHI", b"II", 42, 8)
+    page = struct.pack("<HHHIHxxI", 1, 259, 3, 1, 32773, 0)  # its compression, and no next one
+    (tmp_path / "m.tif").write_bytes(header + page)
+    with pytest.raises(DataFileError, match="is compressed by PackBits"):
+        load_mask(tmp_path / "m.tif")
 
 
 def test_modules_have_a_mask_too(tmp_path: Path) -> None:
