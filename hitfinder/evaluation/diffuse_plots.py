@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hitfinder.dataset.frames import Series, Truth
 from hitfinder.evaluation.frame_plots import GREYS, SHOWN, extremes, stretched
-from hitfinder.evaluation.plots import BLUE, DPI, LONGEST, ORANGE
+from hitfinder.evaluation.plots import BLUE, DPI, LONGEST, ORANGE, plain
 from hitfinder.evaluation.scores import RunScores, read_region
 from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.inference.onnx_model import OnnxModel
@@ -53,7 +53,8 @@ def plot_embedding(
             axes.scatter(
                 points[of, first], points[of, second], s=7, c=colour, label=name, alpha=0.6
             )
-        axes.set(title=title, xlabel=f"coordinate {first + 1}", ylabel=f"coordinate {second + 1}")
+        axes.set(xlabel=f"coordinate {first + 1}", ylabel=f"coordinate {second + 1}")
+        axes.set_title(plain(title))
         axes.locator_params(nbins=4)
         axes.ticklabel_format(scilimits=(-2, 2))
         axes.legend()
@@ -94,7 +95,7 @@ def plot_worst_diffuse(
             names = ", ".join(ref.label.artefacts) if ref.label else ""
             _draw_frame(panels[0, place], image[0])
             lines = f"{runs[run].run} #{number}\nscore {score:.4f}\n{names[:LONGEST]}"
-            panels[0, place].set_title(lines, fontsize=8)
+            panels[0, place].set_title(plain(lines), fontsize=8)
             seen = model.outputs(image).get("relief")
             if seen is not None:
                 _draw(panels[1, place], seen[0])
@@ -115,12 +116,12 @@ def plot_seen(path: Path, frames: Mapping[str, Mapping[str, NDArray[np.float32]]
         for place, (axes, (title, pixels)) in enumerate(
             zip(panels, pictures.items(), strict=False)
         ):
-            axes.set(xticks=[], yticks=[], title=title)
+            axes.set(xticks=[], yticks=[], title=plain(title))
             if place:
                 _draw(axes, pixels, highest[title])
             else:
                 _draw_frame(axes, pixels)
-        panels[0].set_ylabel(name)
+        panels[0].set_ylabel(plain(name))
     figure.savefig(path, dpi=DPI)
 
 

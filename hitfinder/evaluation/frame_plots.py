@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hitfinder.dataset.frames import Label, Series, Truth
 from hitfinder.evaluation.measures import is_truth
-from hitfinder.evaluation.plots import DPI, SKY
+from hitfinder.evaluation.plots import DPI, SKY, plain
 from hitfinder.evaluation.scores import RunScores, read_region
 from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.inference.onnx_model import OnnxModel
@@ -171,4 +171,4 @@ def _show(axes: Axes, shown: Shown) -> None:
     tier = f", {label.tier}" if label is not None and label.tier is not None else ""
     artefacts = ", ".join(label.artefacts) if label is not None else ""
     lines = (shown.name, f"score {shown.score:.4f}{tier}", artefacts[:NAME])
-    axes.set_title("\n".join(filter(None, lines)), fontsize=9)
+    axes.set_title(plain("\n".join(filter(None, lines))), fontsize=9)

@@ -215,4 +215,9 @@ def _dots(
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
+    return plain(name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}")
+
+
+def plain(text: str) -> str:
+    """What somebody else named, as it stands: matplotlib reads formulas between two dollars."""
+    return text.replace("$", r"\$")

@@ -29,6 +29,7 @@ NOTHING = scored("nothing", (0.1, AMBIGUOUS), (0.7, None))
 CASES = {
     "many": [random_run(seed, name="a-long-name-of-a-run-and-more-") for seed in range(7)],
     "one": [random_run(1)],
+    "dollars": [random_run(seed, name="$x_$y^") for seed in range(2)],
     "one class": [ONE_CLASS, random_run(2)],
     "only one class": [ONE_CLASS],
     "nothing": [NOTHING],
