@@ -278,6 +278,8 @@ def _seen(
     names, is_diffuse = run_names(series), np.array(found.is_diffuse)
     for name, some in (("diffuse", is_diffuse), ("other", ~is_diffuse)):
         of = np.flatnonzero(some)
+        if not len(of):
+            continue  # none of them could be read
         chosen = int(of[np.argsort(method.scores[of])[len(of) // 2]])
         number, place = found.places[chosen]
         one = series[number]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -160,6 +161,21 @@ def test_too_few_frames_to_promise_on_are_told_before_training(
 ) -> None:
     with pytest.raises(HitfinderError, match=r"too few for a specificity of 0\.98"):
         run(tmp_path / "out", replace(PLAIN, data=files, specificity=0.98))
+
+
+def test_a_class_that_cannot_be_read_leaves_the_numbers_of_the_other(
+    compact: Path, tmp_path: Path
+) -> None:
+    path = write_rough(tmp_path / "run.h5", 4, 1)
+    with h5py.File(path, "a") as file:
+        file["entry/data/data"][::2] = 65535  # of no diffuse frame anything was measured
+    out = tmp_path / "out"
+    found = evaluate_diffuse.run(
+        [path], models=[str(compact)], out=out, labels=None, learn=(), threshold=None
+    )
+    assert found == 1
+    assert (out / "report.md").read_text().count("no pixel of the region was measured") == 2
+    assert (out / "seen.png").stat().st_size > 5000
 
 
 def test_files_that_do_not_say_diffuse_are_told(tmp_path: Path, compact: Path) -> None:
