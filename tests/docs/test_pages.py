@@ -60,19 +60,25 @@ def understood(line: str) -> None:
     command, rest = commands()[name], words[len(name.split()) :]
     options = {flag: one for one in command.params for flag in (*one.opts, *one.secondary_opts)}
     positional = 0
+    asked = set[str]()
     while rest:
         word = rest.pop(0)
         if not word.startswith("-"):
             positional += 1
         elif word != "--help":
             assert word in options, line
+            asked.add(str(options[word].name))
             if not options[word].is_flag:
                 assert rest, line
                 rest.pop(0)
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     required = sum(bool(one.required) for one in arguments)
     many = any(one.nargs == -1 for one in arguments)
+    must = {
+        str(one.name) for one in command.params if one.param_type_name == "option" and one.required
+    }
     # In a sentence a command may stand without its arguments.
+    assert not asked or must <= asked, line
     assert positional == 0 or required <= positional, line
     assert many or positional <= len(arguments), line
 
@@ -89,7 +95,10 @@ def test_examples_in_help_texts_exist() -> None:
 
 
 def test_a_wrong_command_line_is_noticed() -> None:
-    for line in ("hitfinder sever x", "hitfinder serve --fast x", "hitfinder ledger frob x"):
+    for line in (
+        *("hitfinder sever x", "hitfinder serve --fast x", "hitfinder ledger frob x"),
+        "hitfinder label x --region whole",
+    ):
         with pytest.raises(AssertionError):
             understood(line)
 
