@@ -50,7 +50,7 @@ def serve(
         Path | None, typer.Option(help="Write the final totals to this file, too.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Threads that judge; [batch] workers if not.")
+        int | None, typer.Option(min=1, max=64, help="Threads that judge; left out, batch.workers.")
     ] = None,
 ) -> None:
     """Judge a detector's stream until SIGTERM or Ctrl-C, then drain and print a summary."""
@@ -71,7 +71,7 @@ def replay(
         float | None, typer.Option(help="Frames a second; left out, as fast as they are taken.")
     ] = None,
     loop: Annotated[bool, typer.Option(help="Begin again after the last frame.")] = False,
-    count: Annotated[int | None, typer.Option(min=1, help="Send this many frames.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Send no more frames than this.")] = None,
     encoding: Annotated[str | None, typer.Option(help="raw, lz4 or bslz4.")] = None,
     publish: Annotated[bool, typer.Option(help="PUB instead of PUSH.")] = False,
     series: Annotated[int, typer.Option(min=0, help="Series id of the first series.")] = 1,

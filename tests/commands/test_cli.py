@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from hitfinder import __version__
 from hitfinder.cli import app, main
+from hitfinder.commands.reference import commands
 from hitfinder.ledger.store import Ledger
 from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Verdict
 from tests.inference.artifacts import no_number, write_artifact
@@ -60,6 +61,13 @@ def test_help_shows_an_example(command: str) -> None:
     result = hitfinder(*command.split(), "--help")
     assert result.exit_code == 0
     assert f"Example: hitfinder {command}" in " ".join(result.output.split())
+
+
+def test_no_help_is_swallowed_as_markup() -> None:
+    """Rich takes words in brackets for a style, and leaves them out."""
+    for name, command in commands().items():
+        texts = [getattr(one, "help", None) or "" for one in command.params]
+        assert not [text for text in texts if "[" in text], name
 
 
 def test_version() -> None:
