@@ -185,8 +185,11 @@ def train(
         int | None, typer.Option(help="Times through the data; left out, enough.")
     ] = None,
     sensitivity: Annotated[
-        float, typer.Option(help="For hit: share of strong hits that the threshold must keep.")
-    ] = 0.92,
+        float | None,
+        typer.Option(
+            help="For hit: share of strong hits that the threshold must keep. Left out: 0.92."
+        ),
+    ] = None,
     specificity: Annotated[
         float | None,
         typer.Option(
@@ -211,6 +214,7 @@ def train(
             "--network": None if network == "hit" else network,
             "--from": start,
             "--region": None if region == "center" else region,
+            "--sensitivity": sensitivity,
         },
     }
     if task not in others:
@@ -236,7 +240,7 @@ def train(
             processes=processes,
         )
         raise typer.Exit(train_diffuse.run(out, asked))
-    from hitfinder.commands.train import Options, run
+    from hitfinder.commands.train import SENSITIVITY, Options, run
 
     options = Options(
         network=network,
@@ -248,7 +252,7 @@ def train(
         shots=shots,
         seed=seed,
         epochs=epochs,
-        sensitivity=sensitivity,
+        sensitivity=SENSITIVITY if sensitivity is None else sensitivity,
         confidence=confidence,
         processes=processes,
     )

@@ -32,6 +32,7 @@ from hitfinder.training.samples import Draw, Files, Material, Part, Simulated
 NETWORKS = ("hit", "li2018")
 
 EPOCHS = {"hit": 14, "li2018": 8}
+SENSITIVITY = 0.92
 RUNS = 1000
 """Random runs to train on: conditions matter more than frames of each."""
 

@@ -310,6 +310,8 @@ BAD = [
     (["train", "hit", "--out", "{tmp}/x", "--data", "{tmp}/gone.h5"], "no such file"),
     (["train", "hit", "--out", "{tmp}/x", "--data", "{tmp}/run.h5"], "are too few for 3 parts"),
     (["train", "hit", "--out", "{tmp}/x", "--sensitivity", "99"], "--sensitivity 99"),
+    (["train", "diffuse", "--out", "{tmp}/x", "--sensitivity", "0.9"], "not for train diffuse"),
+    (["train", "hit", "--out", "{tmp}/x", "--specificity", "0.9"], "not for train hit"),
     (["evaluate", "{tmp}/run.h5", "--model", "gone", "--out", "{tmp}/x"], "no model 'gone'"),
     (["hot-pixels", "show", "{tmp}/gone.npz"], "gone.npz"),
     (["serve", "{tmp}/good.toml", "--summary-json", "{tmp}/no/x"], "cannot write"),
