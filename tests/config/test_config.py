@@ -46,7 +46,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({**GOOD, "kept": {"zzz": 1, "endpoint": "tcp://a:1"}}, "x: kept.zzz: no such setting; known"),
     ({**GOOD, "batch": {"size": 64}}, "x: batch.size: input should be less than or equal to 32"),
     ({**GOOD, "kept": 5}, "x: kept: "),
-    ({"input": {**GOOD["input"], "endpoint": "detector:1"}}, "x: input.endpoint: "),
+    (
+        {"input": {**GOOD["input"], "endpoint": "detector:1"}},
+        "x: input.endpoint: must be tcp://HOST:PORT, with a port up to 65535",
+    ),
     ({**GOOD, "kept": {"endpoint": "tcp://a:1", "on_stall": "spill"}}, "needs spill_folder"),
     (
         {**GOOD, "kept": {"endpoint": "tcp://a:1", "socket": "pub", "on_stall": "backpressure"}},
