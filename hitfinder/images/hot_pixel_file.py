@@ -44,6 +44,11 @@ def save_hot_pixels(path: Path, found: HotPixelMap) -> None:
 
 def load_hot_pixels(path: Path) -> HotPixelMap:
     """Read what `save_hot_pixels` wrote. Raises DataFileError."""
+    if not path.exists():
+        raise DataFileError(
+            f"{path}: no such file; the service writes it where [hot_pixels] file says, when it "
+            "has found some"
+        )
     try:
         # Opened here: of a file it cannot read, numpy leaves the closing to the collector.
         with path.open("rb") as file, zipfile.ZipFile(file):
@@ -55,6 +60,7 @@ def load_hot_pixels(path: Path) -> HotPixelMap:
             raise ValueError("its parts do not belong together")
     except _DAMAGE as error:
         raise DataFileError(
-            f"{path}: holds no hot pixels that were saved ({error}); delete it, or name another"
+            f"{path}: holds no hot pixels that were saved ({error}); name another, or, if "
+            "it was the service's own, delete it"
         ) from error
     return HotPixelMap(payload_shape=mask.shape, places=places, shares=shares.astype(np.float32))

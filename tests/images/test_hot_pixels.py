@@ -258,8 +258,6 @@ def test_files_of_something_else_are_one_clear_line(tmp_path: Path) -> None:
             load_hot_pixels(path)
         assert "\n" not in str(caught.value)
 
-    path.unlink()
-    refused()
     for damage in (b"", b"rubbish", whole[:-30], whole[:100], whole.replace(b"data", b"daxx")):
         path.write_bytes(damage)
         refused()
@@ -272,3 +270,6 @@ def test_files_of_something_else_are_one_clear_line(tmp_path: Path) -> None:
     with path.open("wb") as file:
         np.save(file, np.ones((3, 4)))
     refused()
+    path.unlink()
+    with pytest.raises(DataFileError, match=r"hot_pixels\.npz: no such file"):
+        load_hot_pixels(path)
