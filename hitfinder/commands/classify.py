@@ -3,6 +3,7 @@
 import csv
 import time
 from collections import Counter
+from itertools import compress
 from pathlib import Path
 
 import typer
@@ -13,6 +14,7 @@ from rich.table import Table
 from hitfinder.assemble import SecondStep, build_judging
 from hitfinder.classify import Classified, classify
 from hitfinder.commands.regions import check_region
+from hitfinder.commands.tables import print_table
 from hitfinder.commands.targets import check_target
 from hitfinder.config import ServeConfig, load_config
 from hitfinder.dataset.series import open_series
@@ -115,9 +117,10 @@ def _row(result: Classified) -> tuple[str, ...]:
 
 
 def _print(rows: list[tuple[str, ...]]) -> None:
+    told = [any(cells) for cells in zip(*rows, strict=True)]
     table = Table(box=None)
-    for name in COLUMNS:
+    for name in compress(COLUMNS, told):  # a column that is empty takes room from the files' names
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*compress(row, told))
+    print_table(table)

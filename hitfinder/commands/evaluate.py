@@ -10,6 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hitfinder.commands.regions import REGIONS, check_region
+from hitfinder.commands.tables import print_table
 from hitfinder.dataset.frames import Series
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ArtifactError, ConfigError, DataFileError
@@ -151,7 +152,7 @@ def _print(evaluation: Evaluation) -> None:
         table.add_column(name, justify="left" if name == "run" else "right", overflow="fold")
     for row in evaluation.rows:
         table.add_row(*_cells(row))
-    Console().print(table)
+    print_table(table)
 
 
 def _cells(row: RunMeasures) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ import imagecodecs
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
+from hitfinder.commands.tables import print_table
 from hitfinder.commands.targets import check_target
 from hitfinder.images.hot_pixel_file import HotPixelMap, load_hot_pixels
 
@@ -29,7 +29,7 @@ def show(path: Path, png: Path | None) -> int:
     size = " x ".join(map(str, found.payload_shape))
     typer.echo(f"{path}: {len(found.places)} hot pixels in frames of {size}")
     if len(found.places):
-        Console().print(_worst(found))
+        print_table(_worst(found))
     if png is not None:
         png.write_bytes(imagecodecs.png_encode(_picture(found)))
     return 0

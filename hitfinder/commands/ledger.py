@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from hitfinder.commands.tables import print_table
 from hitfinder.commands.targets import check_target
 from hitfinder.errors import ConfigError
 from hitfinder.ledger.report import LedgerReport, export_csv, export_parquet, read_report
@@ -18,9 +18,8 @@ LATEST_EVENTS = 30
 def show(path: Path) -> int:
     """Exit status 0 when every series balances."""
     report = read_report(path)
-    console = Console()
     for table in (_sessions(report), _series(report), _events(report)):
-        console.print(table)
+        print_table(table)
     unjudged = ", ".join(f"{reason} {count}" for reason, count in report.unjudged.items())
     typer.echo(f"unjudged by reason: {unjudged or 'none'}")
     if report.diffuse:
@@ -57,13 +56,16 @@ def _sessions(report: LedgerReport) -> Table:
 
 def _series(report: LedgerReport) -> Table:
     table = Table(title="series", box=None, title_justify="left")
-    names = (
-        *("announced", "received", "kept", "vetoed", "unjudged", "diffuse"),
-        *("lost", "duplicates", "late", "stray"),
-    )
-    table.add_column("series")
+    # What seldom is anything but nothing is left out then, or 80 columns do not hold the rest.
+    seldom = [
+        name
+        for name in ("diffuse", "duplicates", "late", "stray")
+        if any(getattr(one, name) for one in report.series)
+    ]
+    names = ("announced", "received", "kept", "vetoed", "unjudged", "lost", *seldom)
+    table.add_column("series", overflow="fold")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     table.add_column("ended")
     for one in report.series:
         values = (getattr(one, name) for name in names)

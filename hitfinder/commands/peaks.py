@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from hitfinder.commands.regions import check_region
+from hitfinder.commands.tables import print_table
 from hitfinder.commands.targets import check_target
 from hitfinder.dataset.frames import FrameRef, Series
 from hitfinder.dataset.series import open_series
@@ -56,7 +57,7 @@ def run(
         count = "unreadable" if result.peaks is None else str(len(result.peaks))
         frame = result.frame
         table.add_row(str(frame.path), str(frame.index), count, frame.truth or "")
-    Console().print(table)
+    print_table(table)
     if csv_path is not None:
         with csv_path.open("w", newline="", encoding="utf-8") as file:
             out = csv.writer(file, lineterminator="\n")

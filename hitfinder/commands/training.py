@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from hitfinder.commands.tables import print_table
 from hitfinder.dataset.frames import Series
 from hitfinder.dataset.labels import apply_labels
 from hitfinder.dataset.series import open_series
@@ -221,5 +222,5 @@ def print_card(card: ModelCard, target: Path) -> None:
             str(row.misses),
             *("–" if share is None else f"{share:.4f}" for share in shares),
         )
-    Console().print(table)
+    print_table(table)
     typer.echo(f"{target}: threshold {card.threshold:.4f}; {card.threshold_from}")

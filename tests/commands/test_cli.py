@@ -177,6 +177,16 @@ def test_a_ledger_is_shown_and_exported(ledger: Path, tmp_path: Path) -> None:
     assert len(target.read_text().splitlines()) == 2
 
 
+def test_no_table_is_cut_where_nobody_looks_on(
+    ledger: Path, stack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    shown = " ".join(hitfinder("ledger", "show", ledger).output.split())
+    assert "series announced received kept vetoed unjudged lost ended 7 – 1 1 0 0 0" in shown
+    shown = " ".join(hitfinder("classify", stack).output.split())
+    assert f"file frame outcome score truth {stack} 0 " in shown
+
+
 def test_the_schema_names_every_section() -> None:
     schema = json.loads(hitfinder("config", "schema").output)
     assert {"input", "region", "model", "kept", "vetoed", "ledger"} <= set(schema["properties"])
