@@ -38,8 +38,6 @@ from hitfinder.images.region import RegionSettings
 from hitfinder.inference.model_card import find_artifact
 from hitfinder.inference.onnx_model import OnnxModel
 
-"""Beside a model: how its training went."""
-
 PLOTS = ("runs.png", "roc.png", "scores.png", "confusion.png", "worst.png")
 
 _WORDS = {
@@ -60,13 +58,13 @@ def run(
     """Exit status 0 when every frame got a score."""
     check_region(region)
     check_threshold(threshold)
-    make_folder(out)
     artifact = find_artifact(model, Path.cwd())
     session = OnnxModel.load(artifact)
     if session.card.task != "hit":
         raise ArtifactError(f"{artifact} is a model for {session.card.task!r}, not for 'hit'")
     at = session.card.threshold if threshold is None else threshold
     series = _labelled(files, labels)
+    make_folder(out)
     runs = _score(series, session, REGIONS[region])
     evaluation = evaluate(runs, at)
     report = make_report(

@@ -84,9 +84,9 @@ def run(
     without a model learn from; without them those are left out.
     """
     check_threshold(threshold)
-    make_folder(out)
     sessions = _load(models)
     series, known = _labelled(files, learn, labels)
+    make_folder(out)
     found = _go_through(series, sessions, prepare=bool(learn))
     methods = [
         _Scored(

@@ -98,6 +98,7 @@ def test_one_class_only_is_a_row_with_gaps(tmp_path: Path, toy: str) -> None:
 
 def test_mistakes_are_one_clear_line(tmp_path: Path, toy: str) -> None:
     write_frames(tmp_path / "bare.h5", [0.1, 0.9], [None, AMBIGUOUS])
+    write_frames(tmp_path / "run.h5", [0.1, 0.9], [MISS, STRONG])
     write_artifact(tmp_path / "other", task="diffuse")
     bare, out = [tmp_path / "bare.h5"], tmp_path / "out"
     with pytest.raises(DataFileError, match="no frame is labelled hit or miss: give --labels"):
@@ -107,6 +108,7 @@ def test_mistakes_are_one_clear_line(tmp_path: Path, toy: str) -> None:
     with pytest.raises(ConfigError, match="--threshold 2"):
         run(bare, model=toy, out=out, threshold=2.0)
     with pytest.raises(ConfigError, match="cannot make the folder"):
-        run(bare, model=toy, out=tmp_path / "bare.h5")
+        run([tmp_path / "run.h5"], model=toy, out=tmp_path / "bare.h5")
     with pytest.raises(ArtifactError, match="'diffuse'"):
         run(bare, model=str(tmp_path / "other"), out=out)
+    assert not out.exists()
