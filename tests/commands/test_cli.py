@@ -312,6 +312,7 @@ BAD = [
     (["peaks", "{tmp}/run.h5", "--min-snr", "-1"], "min_snr"),
     (["label", "{tmp}/run.h5", "--out", "{tmp}/no/x.csv"], "cannot write"),
     (["label", "{tmp}/run.h5", "--out", "{tmp}/x.csv", "--miss-below", "20"], "--miss-below 20"),
+    (["label", "{tmp}/run.h5", "--out", "{tmp}/good.toml"], "perhaps with labels corrected"),
     (["simulate", "{tmp}/runs", "--what", "moon"], "simulate moon: known are random"),
     (["simulate", "{tmp}/runs", "--frames", "0"], "--frames 0"),
     (["simulate", "{tmp}/run.h5"], "it is a file"),

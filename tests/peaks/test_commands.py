@@ -95,6 +95,7 @@ def test_li_s_rule(file: Path, tmp_path: Path) -> None:
         (str(file), 2, "ambiguous"),
         (str(file), 3, "miss"),
     ]
+    out.unlink()
     assert write_label(file, out, hit_above=4, miss_below=1) == 0
     truths = [row.label.truth for row in read_labels(out)]
     assert truths == ["hit", "miss", "hit", "ambiguous"]
