@@ -254,7 +254,8 @@ def metrics_page() -> str:
         rows.append((f"`{shown}`", kind, ", ".join(f"`{one}`" for one in labels) or "–", text))
     lines += [*_table(("name", "type", "labels", "meaning"), rows), ""]
     lines += _paragraphs(
-        "A histogram appears as `…_bucket`, `…_sum` and `…_count`. Frames balance at every scrape: "
+        "A histogram appears as `…_bucket`, `…_sum` and `…_count`. Beside each counter and "
+        "histogram stands `…_created`, when its counting began. Frames balance at every scrape: "
         "`hitfinder_frames_received_total` = the sum of `hitfinder_frames_settled_total` + "
         "`hitfinder_frames_in_flight`; and hits that go to a second step: "
         "`hitfinder_diffuse_frames_offered_total` = the sum of "
