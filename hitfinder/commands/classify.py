@@ -7,12 +7,11 @@ from itertools import compress
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from hitfinder.assemble import SecondStep, build_judging
 from hitfinder.classify import Classified, classify
+from hitfinder.commands.progress import progress_bar
 from hitfinder.commands.regions import check_region
 from hitfinder.commands.tables import print_table
 from hitfinder.commands.targets import check_target
@@ -57,7 +56,7 @@ def run(
     judging = build_judging(checked(ServeConfig, table, "options"), folder, clock)
     series = open_series(files)
     results: list[Classified] = []
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("judging", total=sum(len(one.frames) for one in series))
         for one in series:
             for result in classify(one, judging, clock):

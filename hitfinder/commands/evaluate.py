@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from hitfinder.commands.progress import progress_bar
 from hitfinder.commands.regions import REGIONS, check_region
 from hitfinder.commands.tables import print_table
 from hitfinder.dataset.frames import Series
@@ -130,7 +129,7 @@ def _labelled(files: list[Path], labels: Path | None) -> list[Series]:
 
 
 def _score(series: Sequence[Series], model: OnnxModel, region: RegionSettings) -> list[RunScores]:
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("judging", total=sum(len(each.frames) for each in series))
         return [
             score_series(

@@ -9,10 +9,9 @@ import msgspec
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
 from hitfinder.commands.evaluate import check_threshold, make_folder
+from hitfinder.commands.progress import progress_bar
 from hitfinder.commands.regions import REGIONS
 from hitfinder.dataset.frames import Series, about_diffuse
 from hitfinder.dataset.labels import apply_labels
@@ -178,7 +177,7 @@ def _go_through(
         scores={name: [] for name in sessions},
         spent_s=dict.fromkeys([*sessions, PREPARING], 0.0),
     )
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("judging", total=sum(len(each.frames) for each in series))
         for number, one in enumerate(series):
             reader = plan_region(REGIONS["whole"], one.shape, one.detector, None)

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from hitfinder.commands.progress import progress_bar
 from hitfinder.commands.regions import check_region
 from hitfinder.commands.tables import print_table
 from hitfinder.commands.targets import check_target
@@ -93,7 +92,7 @@ def search_files(files: Sequence[Path], region: str, settings: PeakSettings) -> 
     wanted = checked(RegionSettings, {"kind": region}, "options")
     series = open_series(files)
     results: list[Searched] = []
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("searching", total=sum(len(one.frames) for one in series))
         for one in series:
             for result in _search(one, wanted, settings):

@@ -8,9 +8,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
+from hitfinder.commands.progress import progress_bar
 from hitfinder.errors import ConfigError
 from hitfinder.simulation.catalog import (
     CENTRAL_PX,
@@ -73,7 +72,7 @@ def run(
     except OSError as error:
         raise ConfigError(f"cannot make {target}: {error.strerror}; name another folder") from error
     jobs = _jobs(target, what, frames, first, runs, seed, whole)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("simulating", total=len(jobs))
         for path in _written(jobs, processes):
             progress.advance(task)

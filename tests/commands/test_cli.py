@@ -183,8 +183,9 @@ def test_no_table_is_cut_where_nobody_looks_on(
     monkeypatch.setenv("COLUMNS", "30")
     shown = " ".join(hitfinder("ledger", "show", ledger).output.split())
     assert "series announced received kept vetoed unjudged lost ended 7 – 1 1 0 0 0" in shown
-    shown = " ".join(hitfinder("classify", stack).output.split())
-    assert f"file frame outcome score truth {stack} 0 " in shown
+    result = hitfinder("classify", stack)
+    assert f"file frame outcome score truth {stack} 0 " in " ".join(result.output.split())
+    assert not result.stderr
 
 
 def test_the_schema_names_every_section() -> None:
