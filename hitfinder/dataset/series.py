@@ -94,7 +94,10 @@ def _locations(path: Path) -> Iterator[Location]:
     masters = {location.path.name for location in known if "_master." in location.path.name}
     found = [location for location in known if _master(location.path) not in masters]
     if not found:
-        raise DataFileError(f"{path}: the folder holds no data files ({', '.join(_OPENERS)})")
+        raise DataFileError(
+            f"{path}: the folder holds no data files ({', '.join(_OPENERS)}); name one that does: "
+            "folders within it are not searched"
+        )
     yield from found
 
 

@@ -207,7 +207,7 @@ def test_files_of_two_folders_are_two_runs(tmp_path: Path) -> None:
 
 def test_paths_that_hold_nothing(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no data")
-    with pytest.raises(DataFileError, match="holds no data files"):
+    with pytest.raises(DataFileError, match=r"holds no data files .* folders within it"):
         open_series([tmp_path])
     with pytest.raises(DataFileError, match="no such file"):
         open_series([tmp_path / "gone.cbf"])
