@@ -4,6 +4,7 @@ Relative paths in it are relative to the file's own folder. Every mistake is tol
 each, with the key's name and, for an unknown key, the nearest known one.
 """
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -219,6 +220,21 @@ class ServeConfig(Settings):
             if endpoint in taken:
                 raise ValueError(f"{taken[endpoint]} and {name} have one endpoint, {endpoint}")
             taken[endpoint] = name
+        return self
+
+    @model_validator(mode="after")
+    def _spills_are_apart(self) -> "ServeConfig":
+        taken: dict[str, str] = {}
+        for name, settings in self.streams.items():
+            if settings is None or settings.spill_folder is None or settings.on_stall != "spill":
+                continue
+            folder = os.path.normpath(settings.spill_folder)
+            if folder in taken:
+                raise ValueError(
+                    f"{taken[folder]} and {name} have one spill_folder, {folder}: they would write "
+                    f"over each other's messages; give each its own"
+                )
+            taken[folder] = name
         return self
 
     @model_validator(mode="after")

@@ -46,7 +46,8 @@ class SenderSettings(Settings):
     nothing is lost), "drop" (counted), "spill" (to disk, sent later). None chooses by the
     stream: "backpressure" for kept frames from a "pull" input to a "push" socket, else "drop"."""
     spill_folder: Path | None = None
-    """Where "spill" writes; a message waiting there survives a restart."""
+    """Where "spill" writes, a folder of this output's own; a message waiting there survives a
+    restart."""
     spill_max_bytes: int = Field(default=10 * 2**30, ge=2**20, le=2**44)
     """How much "spill" may write; beyond it messages are dropped and counted."""
 

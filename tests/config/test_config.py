@@ -62,6 +62,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({**GOOD, "http": {"port": True}}, "x: http: port is not a matter of true or false"),
     ({**GOOD, "pressure": {"max_in_flight_bytes": 2**21}}, "must not exceed"),
     ({**GOOD, "kept": {"endpoint": "tcp://127.0.0.1:5558"}}, "kept and verdicts have one endpoint"),
+    (
+        {
+            **GOOD,
+            "kept": {"endpoint": "tcp://a:1", "on_stall": "spill", "spill_folder": "spill"},
+            "vetoed": {"endpoint": "tcp://a:2", "on_stall": "spill", "spill_folder": "./spill/"},
+        },
+        "kept and vetoed have one spill_folder",
+    ),
     ({**GOOD, "policy": {"diffuse": "veto"}}, "policy without diffuse: no second step"),
     ({**GOOD, "diffuse_frames": {"endpoint": "tcp://a:1"}}, "diffuse_frames without diffuse"),
     ({**GOOD, "diffuse": {}, "policy": {"diffuse": "drop"}}, "x: policy.diffuse: "),
