@@ -165,11 +165,10 @@ def _started(series: str, config: Mapping[Any, object], parts: Sequence[Part]) -
         count(config, "y_pixels_in_detector"),
         count(config, "x_pixels_in_detector"),
     )
-    images, triggers = count(config, "nimages"), count(config, "ntrigger")
     beam_x, beam_y = beam_centre(config)
     return SeriesStarted(
         series=series,
-        announced=None if images is None else images * (triggers or 1),
+        announced=_announced(config),
         detector=Detector(
             shape=shape,
             mask=mask,
@@ -187,6 +186,12 @@ def _started(series: str, config: Mapping[Any, object], parts: Sequence[Part]) -
         ),
         parts=tuple(parts),
     )
+
+
+def _announced(config: Mapping[Any, object]) -> int | None:
+    """Both numbers may be sensible and their product be none that a database can keep."""
+    images, triggers = count(config, "nimages"), count(config, "ntrigger")
+    return None if images is None else count({"frames": images * (triggers or 1)}, "frames")
 
 
 _CARRIED: Final = frozenset(codec for codec, _ in ENCODINGS.values())

@@ -143,6 +143,7 @@ def dectris_v1() -> Iterator[tuple[str, Parts]]:
     yield "config of nonsense", (heads, every_value(config, []))
     yield "config of NaN", (heads, every_value(config, np.nan))
     yield "config of huge numbers", (heads, every_value(config, 10**400), *parts[2:])
+    yield "config of largest counts", (heads, every_value(config, 2**53 - 1), *parts[2:])
     yield "config without header", (config,)
     yield "mask cut", (*parts[:5], parts[5][:-1], *parts[6:])
     yield "mask's head cut", (*parts[:4], mask[:-1], *parts[5:])

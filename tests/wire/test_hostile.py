@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitfinder.errors import BAD_MESSAGE_KINDS, BadMessageError, PayloadError
-from hitfinder.frame import Event, Frame, Part
+from hitfinder.frame import Event, Frame, Part, SeriesStarted
 from hitfinder.wire import PROTOCOLS
 from hitfinder.wire.compression import CODECS, encoded_payload
+from hitfinder.wire.fields import MAX_COUNT
 from hitfinder.wire.protocol import Decoder
 from tests.wire import messages
 from tests.wire.hostile import HOSTILE, HostileCase
@@ -31,6 +32,8 @@ def survive(decoder: Decoder, parts: tuple[Part, ...]) -> Event | None:
         str(error).encode()
         return None
     assert event.parts == parts
+    if isinstance(event, SeriesStarted):
+        assert event.announced is None or event.announced < MAX_COUNT
     if isinstance(event, Frame):
         assert event.payload.size > 0
         with contextlib.suppress(PayloadError):
