@@ -9,12 +9,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import PayloadError
+
+BROKEN: Final = "broken"
+"""The encoding of pixels that no decoder can read: decoding them raises the reason."""
 
 Part = bytes | memoryview
 """One part of a message. A memoryview keeps the transport's own buffer alive and is not copied."""
@@ -65,9 +68,9 @@ class Payload:
     """A frame's pixels as they travel.
 
     shape is (rows, cols) for a monolithic detector, (modules, rows, cols) for a stack; rows are
-    slow, columns fast, always. `encoding` is a key of `wire.compression.CODECS`, or
-    "broken" for pixels that no decoder can read. `decode_bands` is for encodings that need not
-    decode everything at once.
+    slow, columns fast, always; made up where `encoding` is BROKEN, else a key of
+    `wire.compression.CODECS`. `decode_bands` is for encodings that need not decode everything at
+    once.
     """
 
     data: Part

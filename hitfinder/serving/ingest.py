@@ -1,17 +1,18 @@
 """The ingest thread: drain the socket, decode headers, never wait for the model.
 
-A frame that the judge's queue has no room for goes on unjudged. Only a full line (receivers that
-hold up the service under "backpressure") makes this thread wait, and then the sender feels it.
-A message that breaks its protocol is counted and goes on as it came: whoever is downstream sees
-what it would have seen without us.
+A frame that the judge's queue has no room for goes on unjudged, and so does one whose header says
+nothing that pixels could be read by: its shape is made up, and no judge must get ready for it.
+Only a full line (receivers that hold up the service under "backpressure") makes this thread wait,
+and then the sender feels it. A message that breaks its protocol is counted and goes on as it came:
+whoever is downstream sees what it would have seen without us.
 """
 
 import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from hitfinder.errors import BadMessageError
-from hitfinder.frame import Event, Part, Passed, SeriesStarted, nbytes
+from hitfinder.errors import BadMessageError, PayloadError
+from hitfinder.frame import BROKEN, Event, Part, Passed, SeriesStarted, nbytes
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import InFlight, Line, Passage, passage_of
 from hitfinder.serving.log import Occasionally
@@ -105,10 +106,21 @@ class Ingest:
     def _enter(self, passage: Passage) -> None:
         self._line.enter(passage)
         if isinstance(passage, InFlight):
-            if not self._backlog.put(passage):
+            if passage.frame.payload.encoding == BROKEN:
+                self._let_go_broken(passage)
+            elif not self._backlog.put(passage):
                 self._line.let_go(passage, Reason.OVERLOAD, self._clock())
         elif isinstance(passage.event, SeriesStarted):
             self._backlog.put(passage, always=True)
+
+    def _let_go_broken(self, passage: InFlight) -> None:
+        frame, now_ns = passage.frame, self._clock()
+        try:
+            frame.payload.whole()
+        except PayloadError as error:
+            text = f"series {frame.series} frame {frame.number} goes on unjudged: {error}"
+            self._log.warning("decode", text, now_ns)
+        self._line.let_go(passage, Reason.DECODE, now_ns)
 
     def _count_bad(self, error: BadMessageError, what: str) -> None:
         self._line.count_bad()

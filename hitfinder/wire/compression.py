@@ -30,7 +30,7 @@ from imagecodecs import BitshuffleError, Lz4Error, Lz4h5Error, ZstdError
 from numpy.typing import NDArray
 
 from hitfinder.errors import PayloadError
-from hitfinder.frame import Decode, DecodeBands, Part, Payload, decode_raw
+from hitfinder.frame import BROKEN, Decode, DecodeBands, Part, Payload, decode_raw
 
 Bytes = NDArray[np.uint8]
 Call = Callable[..., Any]
@@ -342,8 +342,8 @@ def recoded(payload: Payload, *, carried: Container[str], encoding: str) -> Payl
 
 def broken_payload(reason: str) -> Payload:
     """A payload for a frame that can be named but not read: decoding it raises PayloadError
-    with `reason`, so that the frame goes on unjudged and is counted. Its encoding, "broken", is
-    no key of CODECS, so that no encoder passes it on as pixels.
+    with `reason`, so that the frame goes on unjudged and is counted. Its encoding, BROKEN, is no
+    key of CODECS, so that no encoder passes it on as pixels.
     """
 
     def decode(
@@ -351,6 +351,4 @@ def broken_payload(reason: str) -> Payload:
     ) -> NDArray[Any]:
         raise PayloadError(reason)
 
-    return Payload(
-        data=b"", dtype=np.dtype(np.uint8), shape=(1, 1), encoding="broken", decode=decode
-    )
+    return Payload(data=b"", dtype=np.dtype(np.uint8), shape=(1, 1), encoding=BROKEN, decode=decode)

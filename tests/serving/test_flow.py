@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import BadMessageError, LedgerError, PayloadError
-from hitfinder.frame import Part, Passed, Payload, array_payload
+from hitfinder.frame import Detector, Part, Passed, Payload, array_payload
 from hitfinder.ledger.report import read_report
 from hitfinder.serving.publish import share_of
+from hitfinder.testing.fakes import FakeReader, whole_frame
 from hitfinder.transport.outlet import Offered
 from hitfinder.verdict import Outcome, Reason
+from hitfinder.wire.compression import broken_payload
 from tests.serving.bench import DEADLINE_MS, HIT, MISS, Bench, end, fates, frame, start
 
 
@@ -87,6 +89,25 @@ def test_pixels_that_cannot_be_decoded_go_on_unjudged_beside_good_ones(bench: Be
     bench.run()
     assert fates(bench) == [Outcome.KEPT, Reason.DECODE, Outcome.VETOED]
     assert len(bench.kept.taken) == 2
+
+
+def test_a_frame_without_pixels_is_told_why_and_nobody_gets_ready_for_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def plan(payload_shape: tuple[int, ...], detector: Detector) -> FakeReader:
+        asked.append(payload_shape)
+        return whole_frame(payload_shape, detector)
+
+    bench = Bench(tmp_path, plan=plan)
+    broken = broken_payload("channel 'a' is not in the image; it has default")
+    bench.feed(frame(0), frame(1, payload=broken), frame(2))
+    bench.run()
+    assert fates(bench) == [Outcome.KEPT, Reason.DECODE, Outcome.KEPT]
+    assert bench.kept.taken == [frame(number).parts for number in range(3)]
+    assert "series 1 frame 1 goes on unjudged: channel 'a' is not in the image" in caplog.text
+    assert asked == [(4, 4)]
 
 
 def test_a_broken_model_lets_frames_on_and_is_told_once(
