@@ -28,6 +28,9 @@ from hitfinder.images.reader import (
 )
 from hitfinder.settings import Settings
 
+MOST_PIXELS = 2**26
+"""Four times the largest detectors' 16M: a header that claims more must not cost its memory."""
+
 FURTHEST = 100_000
 """No frame reaches further, in pixels."""
 
@@ -200,7 +203,15 @@ def _mask_ice(
 def _box(
     settings: RegionSettings, image_shape: tuple[int, int], beam: tuple[float, float] | None
 ) -> Box:
-    """Where the region lies in an image; `beam` is (y, x) in pixels, None where unknown."""
+    """Where the region lies in an image; `beam` is (y, x) in pixels, None where unknown. Raises
+    ConfigError for one that is too large to plan, before anything of its size is made.
+    """
+    shape = image_shape if settings.kind == "whole" else (settings.rows, settings.cols)
+    if math.prod(shape) > MOST_PIXELS:
+        raise ConfigError(
+            f"a region of {shape[0]} x {shape[1]} pixels is larger than any detector; does the "
+            f"sender say the right shape? Else set region.kind to center or box"
+        )
     if settings.kind == "whole":
         return Box(0, 0, *image_shape)
     if settings.top is not None and settings.left is not None:

@@ -7,7 +7,6 @@ What this file does not know: queues, deadlines and verdicts.
 """
 
 import logging
-import math
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,14 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import Counter
 
-from hitfinder.errors import ConfigError, HitfinderError, PayloadError
+from hitfinder.errors import HitfinderError, PayloadError
 from hitfinder.frame import Detector, Frame
 from hitfinder.images.reader import Reader, is_blank
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.reports import Reports
-
-MAX_REGION_PIXELS = 2**26
-"""Four times the largest detectors' 16M: a header that claims more must not cost its memory."""
 
 AGAIN_NS = 60_000_000_000
 """After this long, frames of a shape that could not be planned for are tried again: a GPU whose
@@ -141,11 +137,6 @@ class Scorer(Generic[ReaderT]):
     def prepare(self, payload_shape: tuple[int, ...]) -> None:
         """Plan for frames of this shape. Raises ConfigError, HitfinderError."""
         reader = self._reader(payload_shape)
-        if math.prod(reader.shape) > MAX_REGION_PIXELS:
-            raise ConfigError(
-                f"a region of {reader.shape} pixels is larger than any detector; does the sender "
-                f"say the right shape? Else set region.kind to center or box"
-            )
         self._planned(reader, payload_shape)
         self.reader, self.payload_shape = reader, payload_shape
         self._reader_of = payload_shape, self.detector

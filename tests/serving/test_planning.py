@@ -1,5 +1,6 @@
 """What a judge gets ready for: regions of a shape and a detector, and sizes of batches."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from hitfinder.errors import ConfigError
 from hitfinder.frame import Detector, Payload, SeriesStarted, array_payload
+from hitfinder.images.reader import RegionReader
+from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.testing.fakes import FakeReader
 from hitfinder.verdict import Outcome, Reason
 from tests.serving.bench import DEADLINE_MS, HIT, MISS, Bench, fates, frame
@@ -89,14 +92,18 @@ def test_a_slow_model_gets_batches_that_fit_the_deadline(bench: Bench) -> None:
 def test_a_shape_that_no_detector_has_costs_no_memory(tmp_path: Path) -> None:
     asked: list[tuple[int, ...]] = []
 
-    def plan(payload_shape: tuple[int, ...], detector: Detector) -> FakeReader:
+    def plan(payload_shape: tuple[int, ...], detector: Detector) -> RegionReader:
         asked.append(payload_shape)
-        return FakeReader((payload_shape[0], payload_shape[1]))
+        return plan_region(RegionSettings(kind="whole"), payload_shape, detector, None)
 
     bench = Bench(tmp_path, plan=plan)
     huge = Payload(data=b"", dtype=np.dtype(np.uint16), shape=(46_000, 46_000))
     bench.feed(frame(0, payload=huge), frame(1, payload=huge), frame(2))
+    tracemalloc.start()
     bench.run()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
     assert fates(bench) == [Reason.DECODE, Reason.DECODE, Outcome.KEPT]
     assert bench.model.warmed == [(size, 4, 4) for size in (1, 1, 2, 4)]
     assert asked == [(46_000, 46_000), (4, 4)]
