@@ -110,7 +110,8 @@ def _plan_boxes(
     sources: list[tuple[Box, int]] = []  # each with its first row in the region
     step = max(1, PIXELS_AT_ONCE // cols)
     covered = 0
-    for module in range(modules):
+    # A header may claim millions of modules; those that the region does not reach cost nothing.
+    for module in range(max(0, box.top // pitch), min(modules, -(-box.bottom // pitch))):
         start = module * pitch
         top, bottom = max(box.top, start), min(box.bottom, start + rows)
         if top >= bottom or left >= right:

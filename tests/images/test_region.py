@@ -113,6 +113,12 @@ def test_whole_frame(shape: tuple[int, ...]) -> None:
     assert np.isfinite(out).sum() == frame.size
 
 
+def test_modules_that_a_region_does_not_reach_cost_no_time() -> None:
+    """One by one, those that this header claims would take minutes."""
+    reader = plan_region(RegionSettings(), (2**31, 1, 1), Detector(), None)
+    assert reader.shape == (350, 350)
+
+
 @pytest.mark.parametrize("laid_out", [False, True])
 def test_places_say_which_pixel_of_the_payload_is_seen(laid_out: bool) -> None:
     shape = (3, 9, 7)
