@@ -194,14 +194,22 @@ class Sender:
         self._socket, self._connections = _opened(self._settings, self._context, options)
 
     def offer(self, parts: Sequence[Part]) -> bool:
-        """Hand a message to libzmq; False when nobody takes it now (a PUB always takes it)."""
+        """Hand a message to libzmq; False when nobody takes it now (a PUB always takes it).
+
+        Where its receiver goes away between two parts, libzmq throws the rest away, up to the
+        message's end: it is told that end, or it would take the next message for the rest.
+        """
         self._connections.pump()
-        frames = [_sendable(part) for part in parts]
-        try:
-            self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            return False
-        return True
+        is_taken = True
+        for index, part in enumerate(parts, 1):
+            more = 0 if index == len(parts) else zmq.SNDMORE
+            try:
+                self._socket.send(_sendable(part), zmq.NOBLOCK | more, copy=False)
+            except zmq.Again:
+                if index == 1:
+                    return False
+                is_taken = False
+        return is_taken
 
     def connection_changes(self) -> list[str]:
         """In order, each "connected" or "disconnected" since the last call."""

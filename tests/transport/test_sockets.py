@@ -3,9 +3,10 @@
 import socket
 import time
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+import zmq
 
 from hitfinder.errors import BadMessageError, EndpointError
 from hitfinder.frame import Part
@@ -141,6 +142,25 @@ def test_a_receiver_that_stalls_is_noticed(sockets: Sockets, endpoint: str) -> N
     while receiver.receive(500) is not None:
         taken += 1
     assert taken == accepted + 1
+
+
+def test_a_message_whose_receiver_goes_away_between_two_parts_is_sent_to_its_end(
+    sockets: Sockets, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen with libzmq 4.3.5: after a part that it refuses it throws away all up to the message's
+    last part, and did that to the next message where the last part was never given to it.
+    """
+    sender = sockets.sender(endpoint=endpoint)
+    given: list[tuple[bytes, bool]] = []
+
+    def refuse_the_second(_socket: Any, part: bytes, flags: int, **_options: Any) -> None:
+        given.append((part, bool(flags & zmq.SNDMORE)))
+        if len(given) == 2:
+            raise zmq.Again
+
+    monkeypatch.setattr(zmq.Socket, "send", refuse_the_second)
+    assert not sender.offer((b"1", b"2", b"3", b"4"))
+    assert given == [(b"1", True), (b"2", True), (b"3", True), (b"4", False)]
 
 
 def test_connections_are_told(sockets: Sockets, endpoint: str) -> None:
