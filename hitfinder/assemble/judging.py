@@ -19,6 +19,7 @@ from hitfinder.serving.line import Line
 from hitfinder.serving.metrics import Metrics
 from hitfinder.serving.reports import Reports
 from hitfinder.serving.scorer import Plan
+from hitfinder.wire import PROTOCOLS
 
 NS_PER_MS = 1_000_000
 
@@ -103,6 +104,7 @@ def build_judging(
         hot_pixels=hot_pixels,
         diffuse=None if second is None else second.stage,
         workers=workers,
+        detector=PROTOCOLS[config.input.protocol].detector,
     )
     return Judging(
         model=model,

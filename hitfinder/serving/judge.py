@@ -73,7 +73,9 @@ class Judge:
         hot_pixels: HotPixelMask | None = None,
         diffuse: DiffuseStage | None = None,
         workers: int = 1,
+        detector: Detector | None = None,
     ) -> None:
+        """`detector` is what frames are read by before a series' start was seen."""
         self._line = line
         self._backlog = backlog
         self._threshold = threshold
@@ -101,6 +103,7 @@ class Judge:
             errors=metrics.model_errors,
             clock=clock,
             reports=reports,
+            detector=detector,
         )
         self._buffers = Buffers(self._scorer.buffer, workers)
 

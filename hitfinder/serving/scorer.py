@@ -93,7 +93,9 @@ class Buffers:
 
 
 class Scorer(Generic[ReaderT]):
-    """`name` is the model's in logs and reports; `fate` says how a frame goes on without it."""
+    """`name` is the model's in logs and reports; `fate` says how a frame goes on without it.
+    `detector` is what frames are read by before a series begins.
+    """
 
     def __init__(
         self,
@@ -106,6 +108,7 @@ class Scorer(Generic[ReaderT]):
         errors: Counter,
         clock: Callable[[], int],
         reports: Reports,
+        detector: Detector | None = None,
     ) -> None:
         self._model = model
         self._plan = plan
@@ -116,7 +119,7 @@ class Scorer(Generic[ReaderT]):
         self._clock = clock
         self._reports = reports
         self._log = Occasionally(logging.getLogger("hitfinder.judge"))
-        self.detector = Detector()
+        self.detector = detector or Detector()
         self._reader_of: tuple[tuple[int, ...], Detector] | None = None
         self.reader: ReaderT
         """Of `payload_shape`; not there before the first."""

@@ -30,6 +30,7 @@ from hitfinder.frame import (
 )
 from hitfinder.wire.compression import broken_payload, encoded_payload, recoded
 from hitfinder.wire.fields import (
+    COUNTING,
     FRAME_PERIOD_NS,
     HC_EV_ANGSTROM,
     beam_centre,
@@ -86,7 +87,7 @@ class DectrisV1Decoder:
         series = str(required_count(head, "series"))
         self._headed = None
         if head.get("header_detail") == "none":
-            return SeriesStarted(series=series, parts=tuple(parts))
+            return SeriesStarted(series=series, detector=COUNTING, parts=tuple(parts))
         if len(parts) == 1:
             self._headed = series
             return passed("header", parts)

@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import BadMessageError, PayloadError
-from hitfinder.frame import Part, Passed, Payload
+from hitfinder.frame import Detector, Part, Passed, Payload
 
 HC_EV_ANGSTROM: Final = 12398.419843320026
 """Planck's constant times the speed of light (CODATA 2018, exact): E[eV] = this / λ[Å]."""
+
+COUNTING: Final = Detector(underload=0.0)
+"""A detector that counts, of which nothing more is known: what it gives below zero is a flag."""
 
 MAX_COUNT: Final = 2**53
 """Ids and frame numbers stay below what every JSON reader and database keeps exactly."""

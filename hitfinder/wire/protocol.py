@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hitfinder.frame import Event, Frame, Part, SeriesEnded, SeriesStarted
+from hitfinder.frame import Detector, Event, Frame, Part, SeriesEnded, SeriesStarted
 
 
 class Decoder(Protocol):
@@ -43,7 +43,10 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireProtocol:
-    """One row of the table: how to make a decoder and an encoder."""
+    """One row of the table: how to make a decoder and an encoder, and what is known of a detector
+    before a series' start was seen.
+    """
 
     decoder: Callable[..., Decoder]
     encoder: Callable[..., Encoder]
+    detector: Detector

@@ -17,9 +17,10 @@ from hitfinder.frame import Detector, Frame, array_payload
 from hitfinder.images.hot_pixel_file import HotPixelMap, save_hot_pixels
 from hitfinder.inference.model_card import load_card, shipped_models, write_card
 from hitfinder.serving.hot_pixels import HotPixelMask
-from hitfinder.serving.line import passage_of
+from hitfinder.serving.line import InFlight, passage_of
 from hitfinder.serving.settings import HotPixelSettings
 from hitfinder.settings import checked
+from hitfinder.verdict import Reason
 from tests.inference.artifacts import write_artifact
 
 GEOMETRY = """
@@ -125,6 +126,27 @@ def test_hot_pixels_are_learned_live_as_set_and_never_from_files(
     assert live._masks == (settings.get("mode") == "mask")
     off = config.model_copy(update={"hot_pixels": HotPixelSettings(mode=None)})
     assert build_judging(off, tmp_path, time.monotonic_ns, learns=True).hot_pixels is None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "reason"),
+    [("dectris-v1", Reason.DECODE), ("dectris-v2", Reason.DECODE), ("array-1.0", None)],
+)
+def test_a_series_joined_midway_has_its_protocols_flags(
+    tmp_path: Path, protocol: str, reason: Reason | None
+) -> None:
+    judging = judging_of(
+        tmp_path,
+        input={"endpoint": "tcp://d:1", "protocol": protocol},
+        pressure={"deadline_ms": 600_000},
+    )
+    flags = array_payload(np.full((64, 64), -(2**31), np.int32))
+    passage = InFlight(Frame(series="1", number=7, payload=flags, arrival_ns=time.monotonic_ns()))
+    judging.line.enter(passage)
+    judging.backlog.put(passage)
+    while passage.verdict is None:
+        judging.judge.step()
+    assert passage.verdict.reason == reason
 
 
 def test_a_threshold_may_be_set(tmp_path: Path) -> None:

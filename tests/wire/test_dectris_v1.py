@@ -114,6 +114,7 @@ def test_the_hash_is_ignored() -> None:
 def test_header_detail_none(appendix: tuple[bytes, ...]) -> None:
     event = started(part(HEADER, header_detail="none"), *appendix)
     assert (event.series, event.announced, event.detector.shape) == ("4", None, None)
+    assert event.detector.underload == 0.0
 
 
 @pytest.mark.parametrize("appendix", [(), (b"not JSON",), (b'{"acqID": 1}',)])
