@@ -97,7 +97,7 @@ def load_card(folder: Path) -> ModelCard:
     content = _read(folder, CARD)
     try:
         return msgspec.json.decode(content, type=ModelCard)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(
             f"model card {folder / CARD} is not valid: {error}; restore the folder from where the "
             "model was made"

@@ -59,6 +59,8 @@ def test_graph_that_was_exchanged_is_refused(tmp_path: Path) -> None:
         (b"[]", "is not valid"),
         (b'{"name": "toy"}', "missing required field"),
         (b"\xff\xfe", "is not valid"),
+        (b'{"name": "caf\xe9"}', "is not valid"),
+        (b'{"mood": ' + b"[" * 100_000, "is not valid"),
     ],
 )
 def test_malformed_card_is_one_clear_line(tmp_path: Path, content: bytes, told: str) -> None:
