@@ -121,7 +121,7 @@ class DectrisV2Decoder:
             raise PayloadError("the image has no data")
         name = next(iter(channels)) if self._channel is None else self._channel
         if name not in channels:
-            held = ", ".join(str(key)[:40] for key in list(channels)[:8])
+            held = ", ".join(repr(key)[:40] for key in list(channels)[:8])
             raise PayloadError(f"channel {name!r} is not in the image; it has {held}")
         return channels[name]
 

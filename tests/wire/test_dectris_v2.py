@@ -85,8 +85,11 @@ def test_channels() -> None:
     data = {name: array([2, 3], 64, frame.tobytes()) for name, frame in frames.items()}
     assert np.array_equal(image(data).payload.whole(), frames["default"])
     assert np.array_equal(image(data, "c").payload.whole(), frames["c"])
-    with pytest.raises(PayloadError, match="'d' is not in the image; it has default, b, c"):
+    with pytest.raises(PayloadError, match="'d' is not in the image; it has 'default', 'b', 'c'"):
         image(data, "d").payload.whole()
+    with pytest.raises(PayloadError) as caught:  # it becomes one line of the log
+        image({"two\nlines": data["b"]}, "d").payload.whole()
+    assert "\n" not in str(caught.value)
 
 
 def test_channels_announced_under_other_names() -> None:
