@@ -115,7 +115,13 @@ class Streams:
 
     def catch_up(self) -> bool:
         """Send some of what waits on disk; False when nothing moved."""
-        return sum(stream.catch_up() for stream in self._streams.values()) > 0
+        moved = False
+        for name, stream in self._streams.items():
+            if stream.catch_up():
+                moved = True
+                if not stream.waiting_bytes:
+                    self._flows(name)
+        return moved
 
     def watch(self) -> None:
         """Note what waits on disk, and who comes and goes."""
@@ -143,15 +149,19 @@ class Streams:
             self._reports.add("spill damaged", text)
 
     def _watch_stall(self, name: str, offered: Offered) -> None:
+        if offered is Offered.SENT:
+            self._flows(name)
+            return
         now_ns = self._clock()
         since_ns = self._stalled_since_ns.setdefault(name, now_ns)
-        if offered is Offered.SENT:
-            del self._stalled_since_ns[name]
-            if name in self._told_stalled:
-                self._told_stalled.discard(name)
-                self._metrics.stalled.labels(name).set(0)
-                self._reports.add("output flows", f"{name} frames are taken again")
-        elif now_ns - since_ns > STALL_NS and name not in self._told_stalled:
+        if now_ns - since_ns > STALL_NS and name not in self._told_stalled:
             self._told_stalled.add(name)
             self._metrics.stalled.labels(name).set(1)
             self._reports.add("output stalled", f"nobody takes {name} frames: {_RULES[offered]}")
+
+    def _flows(self, name: str) -> None:
+        self._stalled_since_ns.pop(name, None)
+        if name in self._told_stalled:
+            self._told_stalled.discard(name)
+            self._metrics.stalled.labels(name).set(0)
+            self._reports.add("output flows", f"{name} frames are taken again")

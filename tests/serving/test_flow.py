@@ -329,3 +329,22 @@ def test_what_waits_on_disk_is_sent_while_nothing_comes(bench: Bench) -> None:
     bench.publish.step()
     bench.kept.waiting = 3
     assert [bench.publish.step() for _ in range(4)] == [True, True, True, False]
+
+
+def test_an_output_flows_again_once_all_on_disk_is_sent_though_nothing_comes(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.kept.answer = Offered.SPILLED
+    for number in range(2):
+        bench.feed(frame(number))
+        bench.run()
+        bench.clock.pass_ms(1500)
+    bench.feed(frame(2))
+    bench.run()
+    assert "nobody takes kept frames" in caplog.text
+    bench.kept.waiting, bench.kept.waiting_bytes = 2, 100
+    assert bench.publish.step()
+    assert "kept frames are taken again" not in caplog.text
+    bench.kept.waiting_bytes = 0
+    assert bench.publish.step()
+    assert "kept frames are taken again" in caplog.text
