@@ -31,6 +31,9 @@ FRAME_PERIOD_NS: Final = 10_000_000
 """From one frame's stamp to the next, where an encoder must make them up."""
 
 MAX_PIXELS: Final = 2**31
+MAX_MASK_PIXELS: Final = 2**26
+"""Four times the largest detectors' 16M: a mask is decoded on arrival, whatever it claims."""
+
 MAX_JSON_BYTES: Final = 1 << 20
 MAX_NAME: Final = 100
 
@@ -144,11 +147,14 @@ def mask_and_shape(
 ) -> tuple[NDArray[np.bool_] | None, tuple[int, ...] | None]:
     """(mask, shape) of a detector, from its mask (0 = good pixel) and its sides as announced.
 
-    A mask that cannot be read, or that has another number of pixels, counts as none: a start
-    mark is worth more than its mask. The mask's shape knows of modules, the sides do not.
+    A mask that cannot be read, or that has another number of pixels, or more than any detector,
+    counts as none: a start mark is worth more than its mask. The mask's shape knows of modules, the
+    sides do not.
     """
     shape = (rows, cols) if rows and cols and rows * cols <= MAX_PIXELS else None
     if payload is None or (shape is not None and math.prod(shape) != payload.size):
+        return None, shape
+    if payload.size > MAX_MASK_PIXELS:
         return None, shape
     try:
         return payload.whole() != 0, payload.shape

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cbor2
+import imagecodecs
 import numpy as np
 
 from tests.wire import messages
@@ -215,6 +216,12 @@ def dectris_v2() -> Iterator[tuple[str, Parts]]:
         mask = {"threshold_1": v2_array(BOMB_SHAPE, 69, content)}
         sides = {"image_size_x": BOMB_SHAPE[1], "image_size_y": BOMB_SHAPE[0]}
         yield f"{algorithm} bomb as mask", sent(begin, pixel_mask=mask, **sides)
+    blank = bytes(imagecodecs.zstd_encode(bytes(2**17)))
+    blocks = struct.pack(">QI", 2**30, 2**17) + (struct.pack(">I", len(blank)) + blank) * 2**13
+    content = cbor2.CBORTag(56500, ["bszstd", 4, blocks])
+    mask = {"threshold_1": v2_array([2**14, 2**14], 70, content)}
+    sides = {"image_size_x": 2**14, "image_size_y": 2**14}
+    yield "a mask of 1 GiB in 209 KiB", sent(begin, pixel_mask=mask, **sides)
     keyed: dict[Any, Any] = {(1, 2): 3, **image}
     yield "a list as a key", (cbor2.dumps(keyed),)
     yield "self-described twice", (cbor2.dumps(cbor2.CBORTag(55799, cbor2.CBORTag(55799, image))),)
