@@ -8,7 +8,8 @@ from pydantic import Field, StringConstraints, model_validator
 from hitfinder.settings import Settings
 
 _HOST = r"(\[[0-9a-fA-F:.%]+\]|[^:]+)"
-_PORT = r"(\d{1,4}|[1-5]\d{4}|6[0-5]\d{3}|\*)"
+# libzmq takes a larger one modulo 65536.
+_PORT = r"(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]|\*)"
 Endpoint = Annotated[str, StringConstraints(pattern=rf"^(tcp://{_HOST}:{_PORT}|ipc://.+)$")]
 OnStall = Literal["backpressure", "drop", "spill"]
 

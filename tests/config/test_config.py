@@ -56,6 +56,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         'needs socket = "push"',
     ),
     ({"input": {**GOOD["input"], "endpoint": "tcp://d:99999"}}, "x: input.endpoint: "),
+    ({"input": {**GOOD["input"], "endpoint": "tcp://d:65536"}}, "x: input.endpoint: "),
     ({"input": {**GOOD["input"], "endpoint": "inproc://d"}}, "x: input.endpoint: "),
     ({**GOOD, "detector": {"shape": [0, 3, 4]}}, "x: detector.shape.0: "),
     ({**GOOD, "hot_pixels": {"file": "mask.npy"}}, "x: hot_pixels.file: "),
@@ -88,6 +89,13 @@ def test_a_mistake_names_its_key(table: dict[str, Any], says: str) -> None:
         checked(ServeConfig, table, "x")
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("port", ["1", "9999", "59999", "64999", "65499", "65529", "65535", "*"])
+def test_every_port_there_is_may_be_named(port: str) -> None:
+    endpoint = f"tcp://d:{port}"
+    table = {"input": {**GOOD["input"], "endpoint": endpoint}}
+    assert checked(ServeConfig, table, "x").input.endpoint == endpoint
 
 
 def test_every_mistake_is_told_at_once() -> None:
