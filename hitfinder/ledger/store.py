@@ -110,7 +110,7 @@ class Ledger:
             self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(
-                f"ledger {self._path}: {error}; name a file in a folder that can be written"
+                f"ledger {self._path}: {error}; name another file, in a folder that can be written"
             ) from error
         self._next_row = (last or 0) + 1
         return crash

@@ -50,7 +50,7 @@ class HttpServer:
             host, port = self._address
             raise EndpointError(
                 f"cannot serve metrics on {host}:{port}: {error}; choose another "
-                f"[http] port, or port = 0 for any"
+                f"[http] host or port, or port = 0 for any"
             ) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="http", daemon=True

@@ -246,7 +246,7 @@ def test_an_event_with_a_path_that_is_not_utf8_costs_no_row(path: Path) -> None:
 def test_a_file_that_is_no_ledger_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"not a database, not at all, but long enough to look like one" * 30)
-    with pytest.raises(LedgerError, match=r"ledger\.sqlite"):
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite: .* not a database; name another file"):
         make(path).open(0)
 
 
