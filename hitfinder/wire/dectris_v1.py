@@ -95,6 +95,7 @@ class DectrisV1Decoder:
 
     def _image(self, head: Mapping[str, object], parts: Sequence[Part], ns: int) -> Event:
         series, number = required_count(head, "series"), required_count(head, "frame")
+        self._headed = None  # its config is not coming any more
         try:
             payload = _payload(parts)
         except (BadMessageError, PayloadError) as error:

@@ -155,6 +155,14 @@ def test_a_bad_message_between_header_and_config_changes_nothing() -> None:
     assert isinstance(decoder.decode([part(CONFIG)], arrival_ns=0), SeriesStarted)
 
 
+def test_what_has_no_htype_starts_no_series_once_its_frames_have_come() -> None:
+    decoder = DectrisV1Decoder()
+    decoder.decode([part(HEADER)], arrival_ns=0)
+    decoder.decode(messages.frame("dectris-v1"), arrival_ns=0)
+    with pytest.raises(BadMessageError, match="type"):
+        decoder.decode([part(CONFIG)], arrival_ns=0)
+
+
 def test_all_config_keys_are_optional() -> None:
     event = started(part(HEADER), b"{}")
     assert (event.announced, event.detector.shape) == (None, None)
