@@ -23,6 +23,7 @@ from hitfinder.monitor.watch import Watch
 from hitfinder.monitor.web import Server
 from hitfinder.transport.settings import ReceiverSettings
 from hitfinder.transport.sockets import Receiver, new_context
+from hitfinder.wire import PROTOCOLS
 
 
 def build_monitor(config: ServeConfig, folder: Path, port: int | None) -> tuple[Watch, Server]:
@@ -51,6 +52,7 @@ def build_monitor(config: ServeConfig, folder: Path, port: int | None) -> tuple[
             model=model,
             gallery=gallery,
             powder=powder,
+            detector=PROTOCOLS[config.input.protocol].detector,
         ),
         gallery=gallery,
         powder=powder,

@@ -39,7 +39,9 @@ Override = Callable[[Detector], Detector]
 
 
 class Viewer:
-    """`take` every message of the sample stream."""
+    """`take` every message of the sample stream. `detector` is what frames are read by before a
+    series' start was seen.
+    """
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Viewer:
         model: Model,
         gallery: Gallery,
         powder: Powder,
+        detector: Detector,
     ) -> None:
         self._decoder = decoder
         self._plan = plan
@@ -59,7 +62,7 @@ class Viewer:
         self._powder = powder
         self.ended = False
         """Whether the last series is known to be over."""
-        self._detector = Detector()
+        self._detector = detector
         self._planned: tuple[tuple[int, ...], RegionReader, View] | None = None
 
     def take(self, message: tuple[Part, ...], now_ns: int) -> None:

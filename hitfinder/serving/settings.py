@@ -13,7 +13,8 @@ class BatchSettings(Settings):
 
     size: int = Field(default=4, ge=1, le=32)
     """Most frames judged at once. More than 4 outgrow the cache of a core, which judges them one by
-    one; a GPU wants 16 or 32, and gets batches padded to 1, 2, 4, 8, 16 or 32."""
+    one; a GPU wants 16 or 32, and gets batches padded to 1, 2, 4, 8, 16 or 32. Any other number
+    counts as the next smaller of these."""
     wait_ms: float = Field(default=0.0, ge=0.0, le=1000.0)
     """How long a batch waits for more frames after its first. With 0 it is what came while the one
     before was judged: none waits in vain, and under load batches fill by themselves."""

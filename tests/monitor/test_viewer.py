@@ -80,6 +80,7 @@ class Bench:
             model=self.model,
             gallery=self.gallery,
             powder=self.powder,
+            detector=PROTOCOLS["dectris-v2"].detector,
         )
 
     def plan(self, shape: tuple[int, ...], detector: Detector) -> RegionReader:
@@ -168,6 +169,17 @@ def test_without_an_opening_there_is_an_image_but_no_geometry(bench: Bench) -> N
     bench.show(2, pixels())
     (picture,) = bench.gallery.latest(1)
     assert picture.view.beam_x_px == 20.0
+
+
+def test_flags_below_zero_are_no_pixels_in_a_series_joined_midway(bench: Bench) -> None:
+    values = np.full(SHAPE, 2, np.int32)
+    values[20, 20] = np.iinfo(np.int32).min
+    bench.show(1, array_payload(values))
+    (picture,) = bench.gallery.latest(1)
+    assert picture.image is not None
+    shown = unpacked(picture.image)
+    assert np.isnan(shown[5, 5])
+    assert np.nanmin(shown) == 2
 
 
 def test_only_hits_are_in_the_powder_pattern(bench: Bench) -> None:

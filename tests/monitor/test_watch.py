@@ -77,6 +77,7 @@ class Bench:
             model=NoSpots(),
             gallery=gallery,
             powder=powder,
+            detector=PROTOCOLS["dectris-v2"].detector,
         )
         self.watch = Watch(
             verdicts=self.verdicts,
