@@ -23,8 +23,8 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     """The frame waited longer than `deadline_ms`."""
     DECODE = "decode"
-    """The frame's pixels could not be decoded, none of the region was measured, or nothing could be
-    got ready for frames of its shape."""
+    """The frame's pixels could not be decoded, none of the region was measured, or the service
+    could not get ready for its shape."""
     MODEL = "model"
     """The model failed or gave no finite score."""
     DRAINING = "draining"
