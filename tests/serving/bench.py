@@ -29,6 +29,7 @@ from hitfinder.serving.ingest import Ingest
 from hitfinder.serving.judge import Judge
 from hitfinder.serving.line import Line
 from hitfinder.serving.metrics import Metrics
+from hitfinder.serving.pipeline import Pipeline
 from hitfinder.serving.publish import JudgedBy, Publish
 from hitfinder.serving.reports import Reports
 from hitfinder.serving.samples import Samples
@@ -53,6 +54,9 @@ HIT, MISS = 90, 10
 
 OPEN: list["Bench"] = []
 """Benches whose ledgers are open; the conftest closes them."""
+
+PIPELINES: list[Pipeline] = []
+"""Those made; the conftest ends the threads that a failed test has left, which would spin."""
 
 
 class EventDecoder:
@@ -232,6 +236,21 @@ class Bench:
     def beats(self) -> list[Heartbeat]:
         messages = [decode(part) for part in self.verdict_sink.taken]
         return [message for message in messages if isinstance(message, Heartbeat)]
+
+
+def pipeline_of(bench: Bench, workers: int = 1) -> Pipeline:
+    """Threads around a bench in real time."""
+    made = Pipeline(
+        ingest=bench.ingest,
+        judge=bench.judge,
+        publish=bench.publish,
+        line=bench.line,
+        clock=time.monotonic_ns,
+        diffuse=bench.diffuse,
+        workers=workers,
+    )
+    PIPELINES.append(made)
+    return made
 
 
 def frame(

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,13 +103,16 @@ def test_a_model_that_hangs_on_one_hit_costs_that_hit_alone(tmp_path: Path) -> N
 
 def test_when_all_hang_nobody_waits_for_them(tmp_path: Path) -> None:
     bench = many(tmp_path, diffuse_s=0.3)
+    stage = bench.diffuse
+    assert stage is not None
     holds = Holds(bench, 80)
     pipeline = started(bench)
     send(bench, hit(0, 80), hit(1, 80))
     until(lambda: len(bench.verdicts()) == 2)
+    until(lambda: stage._hangs(time.monotonic_ns()))  # a thread may take its hit after it came
     send(bench, *(hit(number, 80) for number in range(2, 12)))
     until(lambda: len(bench.verdicts()) == 12)
-    assert max(verdict.latency_ms for verdict in bench.verdicts()[2:]) < 300
+    assert not len(bench.diffuse_backlog)
     assert {verdict.diffuse_reason for verdict in bench.verdicts()} == {Reason.DEADLINE}
     holds.release.set()
     until(lambda: not bench.diffuse_backlog.bytes)

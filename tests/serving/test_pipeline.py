@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from hitfinder.cascade import PolicySettings
-from hitfinder.serving.pipeline import Pipeline
 from hitfinder.transport.outlet import Offered
 from hitfinder.verdict import Outcome, Reason
-from tests.serving.bench import Bench, frame
+from tests.serving.bench import Bench, frame, pipeline_of
 
 PATIENCE_S = 20.0
 
@@ -38,17 +37,6 @@ def patient(tmp_path: Path, policy: PolicySettings | None = None) -> Bench:
         real_time=True,
         deadline_ms=PATIENCE_S * 1000,
         policy=policy,
-    )
-
-
-def pipeline_of(bench: Bench) -> Pipeline:
-    return Pipeline(
-        ingest=bench.ingest,
-        judge=bench.judge,
-        publish=bench.publish,
-        line=bench.line,
-        clock=time.monotonic_ns,
-        diffuse=bench.diffuse,
     )
 
 

@@ -15,7 +15,7 @@ from hitfinder.serving.line import InFlight, Mark
 from hitfinder.serving.pipeline import Pipeline
 from hitfinder.testing.fakes import FakeReader
 from hitfinder.verdict import Outcome, Reason
-from tests.serving.bench import HIT, MISS, Bench, frame
+from tests.serving.bench import HIT, MISS, Bench, frame, pipeline_of
 from tests.serving.test_pipeline import PATIENCE_S, until
 
 BATCH = 4
@@ -35,15 +35,7 @@ def many(tmp_path: Path, deadline_s: float = PATIENCE_S, **settings: Any) -> Ben
 
 
 def started(bench: Bench) -> Pipeline:
-    pipeline = Pipeline(
-        ingest=bench.ingest,
-        judge=bench.judge,
-        publish=bench.publish,
-        line=bench.line,
-        clock=bench.judge._clock,
-        diffuse=bench.diffuse,
-        workers=2,
-    )
+    pipeline = pipeline_of(bench, workers=2)
     pipeline.start()
     return pipeline
 
