@@ -209,7 +209,7 @@ function showFacts(told) {
       if (frames) fact(list, `unjudged: ${reason}`, text.count(frames), "some");
     }
     if (totals.diffuse || totals.not_diffuse) {
-      fact(list, "diffuse", `${text.count(totals.diffuse)} of ${text.count(totals.diffuse + totals.not_diffuse)} hits judged`);
+      fact(list, "hits diffuse", `${text.count(totals.diffuse)} yes, ${text.count(totals.not_diffuse)} no`);
     }
     fact(list, "in flight", text.count(totals.in_flight));
     fact(list, "forwarded", text.count(totals.forwarded));
