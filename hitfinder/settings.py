@@ -67,8 +67,6 @@ def _line(kind: type[Settings], source: str, mistake: dict[str, Any]) -> str:
     if mistake["type"] == "missing":
         return f"{key}: must be set"
     message = mistake["msg"].removeprefix("Value error, ")
-    if mistake["type"] == "string_pattern_mismatch":  # of endpoints, the only ones with a pattern
-        message = "must be tcp://HOST:PORT, with a port up to 65535 or *, or ipc://PATH"
     given = "" if isinstance(mistake["input"], dict) else f" (got {mistake['input']!r})"
     return f"{key}: {message[0].lower()}{message[1:]}{given}"
 

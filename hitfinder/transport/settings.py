@@ -1,16 +1,28 @@
 """Settings of sockets: where they are, and what they do under pressure."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from hitfinder.settings import Settings
 
 _HOST = r"(\[[0-9a-fA-F:.%]+\]|[^:]+)"
 # libzmq takes a larger one modulo 65536.
 _PORT = r"(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]|\*)"
-Endpoint = Annotated[str, StringConstraints(pattern=rf"^(tcp://{_HOST}:{_PORT}|ipc://.+)$")]
+_ENDPOINT = rf"^(tcp://{_HOST}:{_PORT}|ipc://.+)$"
+
+
+def _endpoint(text: str) -> str:
+    if re.fullmatch(_ENDPOINT, text) is None:
+        raise ValueError("must be tcp://HOST:PORT, with a port up to 65535 or *, or ipc://PATH")
+    return text
+
+
+Endpoint = Annotated[
+    str, AfterValidator(_endpoint), WithJsonSchema({"type": "string", "pattern": _ENDPOINT})
+]
 OnStall = Literal["backpressure", "drop", "spill"]
 
 
