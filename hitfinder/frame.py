@@ -19,6 +19,9 @@ from hitfinder.errors import PayloadError
 BROKEN: Final = "broken"
 """The encoding of pixels that no decoder can read: decoding them raises the reason."""
 
+MOST_PIXELS: Final = 2**26
+"""Four times the largest detectors' 16M: what claims more must not cost its memory."""
+
 Part = bytes | memoryview
 """One part of a message. A memoryview keeps the transport's own buffer alive and is not copied."""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from hitfinder.errors import ConfigError
-from hitfinder.frame import Detector
+from hitfinder.frame import MOST_PIXELS, Detector
 from hitfinder.images.gather import GatherMap
 from hitfinder.images.ice import ice_rings
 from hitfinder.images.measured import Blanks, Limits
@@ -27,9 +27,6 @@ from hitfinder.images.reader import (
     RegionReader,
 )
 from hitfinder.settings import Settings
-
-MOST_PIXELS = 2**26
-"""Four times the largest detectors' 16M: a header that claims more must not cost its memory."""
 
 FURTHEST = 100_000
 """No frame reaches further, in pixels."""

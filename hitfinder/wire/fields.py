@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.errors import BadMessageError, PayloadError
-from hitfinder.frame import Detector, Part, Passed, Payload
+from hitfinder.frame import MOST_PIXELS, Detector, Part, Passed, Payload
 
 HC_EV_ANGSTROM: Final = 12398.419843320026
 """Planck's constant times the speed of light (CODATA 2018, exact): E[eV] = this / λ[Å]."""
@@ -31,9 +31,6 @@ FRAME_PERIOD_NS: Final = 10_000_000
 """From one frame's stamp to the next, where an encoder must make them up."""
 
 MAX_PIXELS: Final = 2**31
-MAX_MASK_PIXELS: Final = 2**26
-"""Four times the largest detectors' 16M: a mask is decoded on arrival, whatever it claims."""
-
 MAX_JSON_BYTES: Final = 1 << 20
 MAX_NAME: Final = 100
 
@@ -154,7 +151,7 @@ def mask_and_shape(
     shape = (rows, cols) if rows and cols and rows * cols <= MAX_PIXELS else None
     if payload is None or (shape is not None and math.prod(shape) != payload.size):
         return None, shape
-    if payload.size > MAX_MASK_PIXELS:
+    if payload.size > MOST_PIXELS:  # it is decoded on arrival
         return None, shape
     try:
         return payload.whole() != 0, payload.shape
