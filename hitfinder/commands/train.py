@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from hitfinder.commands.progress import bars
 from hitfinder.commands.regions import REGIONS
 from hitfinder.commands.training import (
     FILE_EPOCHS,
-    bars,
     check_folder,
     check_options,
     cores,

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import cast, get_args
 
+from hitfinder.commands.progress import bars
 from hitfinder.commands.training import (
     FILE_EPOCHS,
     SEEDS_APART,
-    bars,
     check_folder,
     check_options,
     cores,

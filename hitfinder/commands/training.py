@@ -1,25 +1,15 @@
 """What `hitfinder train` has alike for every task: options that are checked, labelled files or
-random runs to learn from, and how it goes.
+random runs to learn from, and the card at the end.
 
 What this file does not know: recipes, and what each task simulates.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from hitfinder.commands.tables import print_table
@@ -28,7 +18,6 @@ from hitfinder.dataset.labels import apply_labels
 from hitfinder.dataset.series import open_series
 from hitfinder.dataset.split import Split
 from hitfinder.errors import ConfigError
-from hitfinder.evaluation.curves import Epoch
 from hitfinder.images.region import RegionSettings
 from hitfinder.inference.model_card import ModelCard, Task
 from hitfinder.training.samples import Draw, Files, Simulated
@@ -162,51 +151,6 @@ def simulated(
         ),
         task=task,
     )
-
-
-class Bars:
-    """How a training of so many `epochs` goes, a bar for each kind of work; 0 where nothing is
-    learned in epochs.
-    """
-
-    def __init__(self, progress: Progress, epochs: int) -> None:
-        self._progress = progress
-        self._epochs = epochs
-        self._bars: dict[str, TaskID] = {}
-
-    def add(self, name: str, total: int, frames: int) -> None:
-        """So many more frames of `total` are done."""
-        self._progress.advance(self._bar(name, total), frames)
-        if self._epochs and self._progress.finished:  # what follows its frames
-            self._bar("training", self._epochs)
-
-    def told(self, epoch: Epoch) -> None:
-        """An epoch is over."""
-        held_out = epoch.validation_loss
-        beside = "" if held_out is None else f", {held_out:.3f} on held-out runs"
-        self._progress.update(
-            self._bar("training", self._epochs),
-            completed=epoch.epoch,
-            description=f"training, loss {epoch.loss:.3f}{beside}",
-        )
-
-    def _bar(self, name: str, total: int) -> TaskID:
-        if name not in self._bars:
-            self._bars[name] = self._progress.add_task(name, total=total)
-        return self._bars[name]
-
-
-@contextmanager
-def bars(epochs: int) -> Iterator[Bars]:
-    """Bars on stderr, as long as the training goes on."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield Bars(progress, epochs)
 
 
 def print_card(card: ModelCard, target: Path) -> None:
