@@ -4,7 +4,7 @@ Knows nothing of any model. Maps are (N, C, H, W) float32. What it does not do: 
 optimisation; the runtime does both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,9 @@ class Graph:
         self._constants: dict[tuple[bytes, str, tuple[int, ...]], str] = {}
         self._tensors: list[TensorProto] = []
         self._switches: list[str] = []
+        self._made = 0
 
-    def constant(self, array: NDArray[np.float32] | NDArray[np.int64]) -> str:
+    def constant(self, array: NDArray[np.float32 | np.int64 | np.bool_]) -> str:
         """The name under which `array` is stored."""
         key = (array.tobytes(), array.dtype.str, array.shape)
         if key not in self._constants:
@@ -51,9 +52,13 @@ class Graph:
         """A constant int64 vector: axes, pads, starts, ends."""
         return self.constant(np.array(values, np.int64))
 
+    def integer(self, value: int) -> str:
+        """A constant int64."""
+        return self.constant(np.array(value, np.int64))
+
     def op(self, kind: str, *inputs: Value, name: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return the output's name."""
-        names = (name or f"{kind}_{len(self._nodes)}",)
+        names = (name or self._name(kind),)
         return self.ops(kind, *inputs, names=names, **attributes)[0]
 
     def ops(
@@ -69,6 +74,7 @@ class Graph:
             for each in inputs
         ]
         self._nodes.append(helper.make_node(kind, values, list(names), name=names[0], **attributes))
+        self._made += 1
         return list(names)
 
     def switch(self, name: str) -> str:
@@ -77,17 +83,28 @@ class Graph:
         self._tensors.append(numpy_helper.from_array(np.array(False), name))
         return name
 
-    def either(self, condition: str, then: str, otherwise: str) -> str:
-        """The one value where the condition, one bool, is true, else the other. The node that makes
-        each is run only where it is wanted, so nothing else may use it.
+    def either(
+        self,
+        condition: str,
+        then: Callable[[], Sequence[str]],
+        otherwise: Callable[[], Sequence[str]],
+    ) -> list[str]:
+        """The values that `then` makes where the condition, one bool, is true, else those that
+        `otherwise` makes: as many. Only the nodes of one of them run.
         """
-        branches = {}
-        for branch, value in (("then_branch", then), ("else_branch", otherwise)):
-            node = next(each for each in self._nodes if value in each.output)
-            self._nodes.remove(node)
-            made = helper.make_tensor_value_info(value, TensorProto.FLOAT, None)
-            branches[branch] = helper.make_graph([node], value, [], [made])
-        return self.op("If", condition, name=f"either_{then}_{otherwise}", **branches)
+        branches, outputs = {}, 0
+        for branch, make in (("then_branch", then), ("else_branch", otherwise)):
+            outer, self._nodes = self._nodes, []
+            made = [helper.make_empty_tensor_value_info(each) for each in make()]
+            branches[branch] = helper.make_graph(self._nodes, branch, [], made)
+            outputs, self._nodes = len(made), outer
+        first = self._name("If")
+        names = [f"{first}_{number}" for number in range(outputs)]
+        return self.ops("If", condition, names=names, **branches)
+
+    def _name(self, kind: str) -> str:
+        """One that no other node has, in a branch or not."""
+        return f"{kind}_{self._made}"
 
     def number(self, condition: str) -> str:
         """A bool map as 0.0 and 1.0."""
@@ -119,6 +136,12 @@ class Graph:
             ]
             maps = self.op("Sum", *shifted)
         return maps
+
+    def means_around(self, maps: str, size: int) -> str:
+        """Means over the size x size places around each, `size` odd; 0 beyond the border counts."""
+        pads = (size // 2,) * 4
+        shape = (size, size)
+        return self.op("AveragePool", maps, kernel_shape=shape, pads=pads, count_include_pad=1)
 
     def shift(self, padded: str, radius: int, rows: int, cols: int) -> str:
         """The map that was padded by `radius`, seen from (rows, cols) further on."""

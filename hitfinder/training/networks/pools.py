@@ -9,9 +9,11 @@ The whole frame goes into the square, its sides in proportion, and the rest of t
 not measured; so does a pool that lacks a pixel. Frames of any size do; up to POOL - 1 pixels on the
 right and below are not looked at. What this file does not know: backgrounds, and what is made of
 the heights.
-"""
 
-import math
+Maps of all pools are large, so each node that makes one costs: what can be is done block by block.
+Which operators are fast was measured, and is often not the one that says it shortest (see
+docs/experiments.md, "Fewer and faster passes over all pools").
+"""
 
 import numpy as np
 
@@ -25,12 +27,16 @@ BLOCK = 5
 """Pools along the side of a block, whose means, linear in between, are a pool's surroundings; for
 a first look so many quads of 2 x 2 pools."""
 
-NOTHING = 1e18
-"""Its negative stands for no measurement: lower than any pixel, even when averaged with others."""
+STRIP = 4
+"""Blocks, one below the other, that are drawn out to places in one product of matrices; of a first
+look's half as many."""
 
-OWN = 100.0
-"""How much more a block's own pools count for it than those of the eight around, which tell of a
-block of which nothing was measured."""
+NOTHING = 1e18
+"""Stands for no measurement: higher than any pixel, even when averaged with others."""
+
+AROUND = 0.01
+"""How much the eight blocks around count for a block, beside its own pools: they tell of a block of
+which nothing was measured."""
 
 LEAST = 1e-3
 """Of a block's pools; where fewer were measured, there is nothing to take a mean of."""
@@ -50,126 +56,113 @@ def heights_of(g: Graph, side: int) -> tuple[str, str]:
     """Add the arithmetic to a graph with the input `image`; the names of the heights (N, 1, side,
     side), 0 where not measured, and of 1 where they were.
     """
-    pools = _pools(g)
-    rows, cols = (g.number(g.op("Shape", pools, start=axis, end=axis + 1)) for axis in (2, 3))
-    depths, counts = _without_spots(g, *_padded(g, pools))
-    longest = g.op("Max", rows, cols)
-    down, across = (
-        _averaging(g, depths, rows, longest, side, 2),
-        _averaging(g, depths, cols, longest, side, 3),
-    )
+    pools, lacking = _pools(g)
+    size = g.op("Shape", pools, start=2)
+    counting = _without_spots(g, *_padded(g, pools, lacking, size))
+    counts = g.number(g.op("Slice", counting, g.ints(0, 0), size, g.ints(2, 3)))
+    # The longest side is as long as the square's, the other in proportion, rounded.
+    longest = g.op("ReduceMax", size)
+    twice = g.op("Add", g.op("Mul", size, g.ints(2 * side)), longest)
+    sides = g.op("Max", g.op("Div", twice, g.op("Mul", longest, g.ints(2))), g.ints(1))
 
     def resized(maps: str) -> str:
-        return g.op("MatMul", g.op("MatMul", down, maps), across)
+        """Means weighted by hats, as wide as a place or, where places are smaller, as a pool."""
+        values = (maps, "", "", sides)
+        return g.op("Resize", *values, axes=(2, 3), mode="linear", antialias=1, exclude_outside=1)
 
-    weight = resized(counts)  # (N, 1, side, side)
+    weight = resized(counts)
     full = g.op("ReduceMax", weight, g.ints(1, 2, 3))
-    known = g.op("Greater", weight, g.op("Mul", full, 0.3))
-    there = g.number(known)
-    mean = g.op("Div", resized(depths), g.op("Max", weight, 1e-6))
-    return g.op("Where", known, g.op("Neg", mean), 0.0), there
+    known = g.number(g.op("Greater", weight, g.op("Mul", full, 0.3)))
+    mean = g.op("Div", resized(g.op("Mul", pools, counts)), g.op("Max", weight, 1e-6))
+    more = g.op("Sub", g.ints(side), sides)
+    before = g.op("Div", more, g.ints(2))
+    pads = g.op("Concat", before, g.op("Sub", more, before), axis=0)
+    heights = g.op("Pad", g.op("Mul", mean, known), pads, 0.0, g.ints(2, 3))
+    return heights, g.op("Pad", known, pads, 0.0, g.ints(2, 3))
 
 
-def _pools(g: Graph) -> str:
-    """Means of pools (N, 1, h, w), NaN where not all of a pool was measured."""
+def _pools(g: Graph) -> list[str]:
+    """Means of pools (N, 1, h, w), 0 where not all of a pool was measured, and whether it was not.
+
+    One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
+    """
     image = g.op("Unsqueeze", "image", g.ints(1))
-    # One pixel that is NaN makes its pool NaN and no other: no pass over all pixels is needed.
-    pools = g.op("AveragePool", image, kernel_shape=(POOL, POOL), strides=(POOL, POOL))
-    return g.either(g.switch(BINNED), g.op("Identity", image), pools)
+
+    def told(means: str) -> list[str]:
+        # Nothing lies below so low a threshold; NaN is not above it.
+        return [g.op("ThresholdedRelu", means, alpha=-NOTHING), g.op("IsNaN", means)]
+
+    def averaged() -> list[str]:
+        return told(g.op("AveragePool", image, kernel_shape=(POOL, POOL), strides=(POOL, POOL)))
+
+    return g.either(g.switch(BINNED), lambda: told(image), averaged)
 
 
-def _padded(g: Graph, pools: str) -> tuple[str, str]:
-    """Negated means of pools, -NOTHING where not all of a pool was measured, and 1 where all was;
-    padded below and on the right, as not measured, to whole blocks.
+def _padded(g: Graph, pools: str, lacking: str, size: str) -> tuple[str, str, str]:
+    """Means of pools, padded below and on the right, as not measured, to whole strips of blocks;
+    1 where measured; and the means' negatives, -NOTHING where not measured.
     """
-    size = g.op("Shape", pools, start=2)
-    side = 2 * BLOCK
-    blocks = g.op("Div", g.op("Add", size, g.ints(side - 1)), g.ints(side))
-    more = g.op("Sub", g.op("Mul", blocks, g.ints(side)), size)
+    side = BLOCK * STRIP
+    strips = g.op("Div", g.op("Add", size, g.ints(side - 1)), g.ints(side))
+    more = g.op("Sub", g.op("Mul", strips, g.ints(side)), size)
     pads = g.op("Concat", g.ints(0, 0), more, axis=0)
-    # Negated, because what is least is sought, and only greatest values can be pooled.
-    mean = g.op("Pad", g.op("Neg", pools), pads, math.nan, g.ints(2, 3))
-    nothing = g.op("IsNaN", mean)
-    return g.op("Where", nothing, -NOTHING, mean), g.number(g.op("Not", nothing))
+    pools = g.op("Pad", pools, pads, 0.0, g.ints(2, 3))
+    true = g.constant(np.array(True))
+    nothing = g.number(g.op("Pad", lacking, pads, true, g.ints(2, 3)))
+    depths = g.op("Sub", g.op("Mul", nothing, -NOTHING), pools)
+    return pools, g.op("Sub", 1.0, nothing), depths
 
 
-def _without_spots(g: Graph, depth: str, there: str) -> tuple[str, str]:
-    """Negated means of pools, and 1 where a pool still counts: those that stand out of their
-    surroundings, and the eight around each, do not. Both are 0 where nothing counts.
+def _without_spots(g: Graph, pools: str, there: str, depths: str) -> str:
+    """Whether a pool counts: those that stand out of their surroundings, and the eight around each,
+    do not. For the shapes' sake not as numbers: they are cut to the frame's size first.
     """
-    least = g.op("MaxPool", depth, kernel_shape=(2, 2), strides=(2, 2))
-    known = g.number(g.op("Greater", least, -MEASURED))
-    bound = _bound(g, g.op("Mul", least, known), known, FIRST_CUT, 2)
-    depth = g.op("Mul", depth, there)
-    cut = g.op("Mul", g.op("Max", depth, bound), there)
-    out = g.number(g.op("Less", depth, _bound(g, cut, there, CUT)))
+    # What is least is sought, and only greatest values can be pooled.
+    most = g.op("MaxPool", depths, kernel_shape=(2, 2), strides=(2, 2))
+    known = g.number(g.op("Greater", most, -MEASURED))
+    least = g.op("Mul", g.op("Neg", most), known)
+    bound = _bound(g, least, known, FIRST_CUT, pools, 2)
+    cut = g.op("Mul", g.op("Min", pools, bound), there)
+    out = g.number(g.op("Greater", pools, _bound(g, cut, there, CUT, pools)))
     near = g.op("MaxPool", out, kernel_shape=(3, 3), pads=(1, 1, 1, 1))
-    counts = g.number(g.op("Greater", there, near))
-    return g.op("Mul", depth, counts), counts
+    return g.op("Greater", there, near)
 
 
-def _bound(g: Graph, maps: str, there: str, cut: float, times: int = 1) -> str:
-    """Around each place, of `times` as many along each side, the mean of maps, 0 where nothing is,
-    less `cut` mean deviations.
+def _bound(g: Graph, maps: str, there: str, cut: float, like: str, times: int = 1) -> str:
+    """Around each place of maps shaped `like` these, or of `times` as many along each side, the
+    mean of maps, 0 where nothing is, and `cut` mean deviations above it.
     """
-    near = np.ones((1, 1, 3, 3), np.float32)
-    near[0, 0, 1, 1] = OWN
+    strip = STRIP // times
+    lines = g.op("Concat", g.ints(0, 0, -1, BLOCK), g.op("Shape", maps, start=3), axis=0)
 
-    def around_blocks(maps: str) -> str:
-        return g.op("Conv", _sums(g, maps, BLOCK), g.constant(near), pads=(1, 1, 1, 1))
+    def in_blocks(maps: str) -> str:
+        """Sums over blocks, and a little of those around."""
+        sums = g.op("ReduceSum", g.op("Reshape", maps, lines), g.ints(3), keepdims=0)
+        sums = g.op("Reshape", sums, g.ints(0, 0, 0, -1, BLOCK))
+        sums = g.op("ReduceSum", sums, g.ints(4), keepdims=0)
+        return g.op("Add", sums, g.op("Mul", g.means_around(sums, 3), 9 * AROUND))
 
-    number = g.op("Max", around_blocks(there), LEAST)
-    level = g.op("Div", around_blocks(maps), number)
-    away = g.op("Abs", g.op("Sub", maps, _across(g, level, BLOCK)))
-    spread = g.op("Div", around_blocks(g.op("Mul", away, there)), number)
-    return _across(g, g.op("Sub", level, g.op("Mul", spread, cut)), BLOCK * times)
+    number = g.op("Max", in_blocks(there), LEAST)
+    level = g.op("Div", in_blocks(maps), number)
+    rows = g.op("Squeeze", g.op("Shape", level, start=2, end=3))
+    first = g.op("Range", g.integer(0), rows, g.integer(strip))
+    strips = g.op("Add", g.op("Unsqueeze", first, g.ints(1)), g.ints(*range(strip + 2)))
+    away = g.op("Abs", g.op("Sub", maps, _across(g, level, strips, strip, BLOCK, maps)))
+    spread = g.op("Div", in_blocks(g.op("Mul", away, there)), number)
+    bound = g.op("Add", level, g.op("Mul", spread, cut))
+    return _across(g, bound, strips, strip, BLOCK * times, like)
 
 
-def _across(g: Graph, means: str, block: int) -> str:
-    """From one number a block to one a place, linear in between, level at the border."""
+def _across(g: Graph, means: str, strips: str, strip: int, block: int, like: str) -> str:
+    """From one number a block to one a place of maps shaped `like` these: linear in between, level
+    at the border. `strips` (n, strip + 2) are rows of blocks, those above and below included.
+    """
     framed = g.op("Pad", means, g.ints(1, 1, 1, 1), "", g.ints(2, 3), mode="edge")
-    return _between(g, framed, block, less=block)
-
-
-def around(g: Graph, maps: str, block: int) -> str:
-    """Sums over blocks of an odd side, linear in between; (N, 1, h, w), whole numbers of blocks."""
-    return _between(g, _sums(g, maps, block), block)
-
-
-def _sums(g: Graph, maps: str, block: int) -> str:
-    ones = g.constant(np.ones((1, 1, block, block), np.float32))
-    return g.op("Conv", maps, ones, strides=(block, block))
-
-
-def _between(g: Graph, sums: str, block: int, less: int = 0) -> str:
-    """From one number a block to one a place, linear in between; `less` places fewer at each end.
-
-    Along columns, then along rows: half the time of both at once.
-    """
-    half = block // 2
-    even = 1 - block % 2  # then a block's middle lies between two places
-    at = np.arange(2 * block - 1 + even) - (block - 1 + even / 2)
-    slope = (1 - np.abs(at) / block).astype(np.float32)
-    for way in ((0, 1), (1, 0)):
-        across = slope.reshape(1, 1, *(-1 if axis else 1 for axis in way))
-        strides = tuple(block if axis else 1 for axis in way)
-        pads = tuple(half + less if axis else 0 for axis in way) * 2
-        sums = g.op("ConvTranspose", sums, g.constant(across), strides=strides, pads=pads)
-    return sums
-
-
-def _averaging(g: Graph, maps: str, size: str, longest: str, side: int, axis: int) -> str:
-    """Weights of pools in the places of the square along one axis, (side, h) for rows and (w, side)
-    for columns: hats, as wide as a place or, where places are smaller than pools, as a pool.
-    """
-    step = g.op("Div", longest, float(side))  # pools from place to place
-    places = (np.arange(side, dtype=np.float32) + 0.5 - side / 2).reshape(-1, 1)
-    middle = g.op("Sub", g.op("Mul", size, 0.5), 0.5)
-    at = g.op("Add", g.op("Mul", g.constant(places), step), middle)  # (side, 1)
-    stop = g.op("Squeeze", g.op("Shape", maps, start=axis, end=axis + 1))
-    pools = g.number(
-        g.op("Range", g.constant(np.array(0, np.int64)), stop, g.constant(np.array(1, np.int64)))
-    )
-    away = g.op("Abs", g.op("Sub", pools, at))
-    hats = g.op("Relu", g.op("Sub", 1.0, g.op("Div", away, g.op("Max", step, 1.0))))
-    return hats if axis == 2 else g.op("Transpose", hats, perm=(1, 0))
+    at = np.arange(2 * block - block % 2) + 0.5 - block + block % 2 / 2
+    slope = (1 - np.abs(at) / block).astype(np.float32).reshape(1, 1, 1, -1)
+    pads = (0, block + block // 2) * 2
+    wide = g.op("ConvTranspose", framed, g.constant(slope), strides=(1, block), pads=pads)
+    places = (np.arange(strip * block)[:, np.newaxis] + 0.5) / block + 0.5
+    hats = np.maximum(1 - np.abs(places - np.arange(strip + 2)), 0).astype(np.float32)
+    tall = g.op("MatMul", g.constant(hats), g.op("Gather", wide, strips, axis=2))
+    return g.op("Reshape", tall, g.op("Shape", like))

@@ -19,7 +19,7 @@ What this file does not know: what a relief means, resolution, polarisation.
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.training.networks.pools import CUT, around, heights_of
+from hitfinder.training.networks.pools import CUT, heights_of
 from hitfinder.training.onnx_graph import Graph
 
 SLOPES = 56
@@ -100,9 +100,9 @@ def _centre(g: Graph, heights: str, there: str, side: int) -> tuple[str, str]:
     where gx (y - cy) - gy (x - cx) = 0; the weighted squares of that are made least.
     """
     weight, mean = _folded(g, there, side), _folded(g, heights, side)
-    smooth = g.constant(_bell(4, 1.5))
-    known = g.op("Conv", weight, smooth, pads=(4, 4, 4, 4))
-    level = g.op("Div", g.op("Conv", mean, smooth, pads=(4, 4, 4, 4)), g.op("Max", known, 1e-3))
+    bell = _bell(4, 1.5)
+    known = _both_ways(g, weight, bell)
+    level = g.op("Div", _both_ways(g, mean, bell), g.op("Max", known, 1e-3))
     enough = g.number(g.op("Greater", known, 0.4))
 
     def seen(maps: str, row: int, col: int) -> str:
@@ -189,11 +189,12 @@ def _folded(g: Graph, maps: str, side: int) -> str:
 
 
 def _bell(reach: int, sigma: float) -> NDArray[np.float32]:
-    """(1, 1, 2 reach + 1, 2 reach + 1) Gaussian weights of sum 1."""
+    """(SLOPES, SLOPES) Gaussian weights of places around each; of sum 1, but for those beyond."""
     bell = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
-    both = bell[:, None] * bell
-    found: NDArray[np.float32] = (both / both.sum())[None, None].astype(np.float32)
-    return found
+    away = abs(np.subtract.outer(np.arange(SLOPES), np.arange(SLOPES)))
+    near = np.where(away <= reach, bell[np.minimum(away, reach) + reach], 0)
+    weights: NDArray[np.float32] = (near / bell.sum()).astype(np.float32)
+    return weights
 
 
 def _total(g: Graph, maps: str) -> str:
@@ -288,9 +289,8 @@ class Radii:
 
 def _noise(g: Graph, left: str, heights: str, there: str, side: int) -> str:
     """Mean deviation (N, 1, side, side) of a place from the 3 x 3 places about it, around it."""
-    ones = g.constant(np.full((1, 1, 3, 3), 1 / 9, np.float32))
-    number = g.op("Max", g.op("Conv", there, ones, pads=(1, 1, 1, 1)), 1e-3)
-    near = g.op("Div", g.op("Conv", left, ones, pads=(1, 1, 1, 1)), number)
+    number = g.op("Max", g.means_around(there, 3), 1e-3)
+    near = g.op("Div", g.means_around(left, 3), number)
     fine = g.op("Mul", g.op("Abs", g.op("Sub", left, near)), there)
     fine = g.op("Min", fine, g.op("Mul", _mean_around(g, fine, there, side, NOISE_SHARE), CUT))
     usual = _mean_around(g, fine, there, side, NOISE_SHARE)
@@ -301,10 +301,20 @@ def _noise(g: Graph, left: str, heights: str, there: str, side: int) -> str:
 
 
 def _mean_around(g: Graph, maps: str, there: str, side: int, share: int) -> str:
-    """Means of maps, 0 where nothing is, over blocks of an odd side of about side / share."""
+    """Means of maps, 0 where nothing is, over blocks of an odd side of about side / share; linear
+    in between.
+    """
     block = side // share // 2 * 2 + 1
-    more = -side % block
-    pads = g.ints(0, 0, 0, 0, 0, 0, more, more)
-    maps, there = (g.op("Pad", each, pads, 0.0) if more else each for each in (maps, there))
-    mean = g.op("Div", around(g, maps, block), g.op("Max", around(g, there, block), 1e-3))
-    return g.op("Slice", mean, g.ints(0, 0), g.ints(side, side), g.ints(2, 3)) if more else mean
+    places = np.arange(side)
+    blocks = np.arange(-(-side // block))[:, np.newaxis]
+    sums = (places // block == blocks).astype(np.float32)
+    away = abs((places + 0.5) / block - (blocks + 0.5))
+    hats = np.maximum(1 - away, 0).T.astype(np.float32)
+    mean, number = (_both_ways(g, _both_ways(g, each, sums), hats) for each in (maps, there))
+    return g.op("Div", mean, g.op("Max", number, 1e-3))
+
+
+def _both_ways(g: Graph, maps: str, weights: NDArray[np.float32]) -> str:
+    """Maps (N, 1, h, h) weighted along columns and along rows, by weights (k, h): (N, 1, k, k)."""
+    down = g.op("MatMul", g.constant(weights), maps)
+    return g.op("MatMul", down, g.constant(np.ascontiguousarray(weights.T)))
