@@ -6,10 +6,12 @@
 """
 
 import logging
+import socket
+import socketserver
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -49,7 +51,7 @@ class HttpServer:
         except (OSError, TypeError, UnicodeError) as error:
             host, port = self._address
             raise EndpointError(
-                f"cannot serve metrics on {host}:{port}: {error}; choose another "
+                f"cannot serve metrics on {host}, port {port}: {error}; choose another "
                 f"[http] host or port, or port = 0 for any"
             ) from error
         self._thread = threading.Thread(
@@ -69,8 +71,17 @@ class HttpServer:
         self._thread.join()
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(socketserver.ThreadingTCPServer):
+    """Not the library's own HTTP server, which asks for the host's name when it binds: without a
+    name server that takes seconds.
+    """
+
+    allow_reuse_address = True
     daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away in the middle of an answer is not news."""

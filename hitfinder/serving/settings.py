@@ -65,6 +65,6 @@ class HttpSettings(Settings):
     """The page that Prometheus and supervisors ask: /metrics, /healthz, /readyz."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; "0.0.0.0" for every interface."""
+    """Address to listen on; "0.0.0.0" for every interface, "::" for IPv6 as well."""
     port: int | None = Field(default=9110, ge=0, le=65535)
     """Port to listen on; 0 takes any free one, "off" serves no page."""
