@@ -6,6 +6,7 @@ each, with the key's name and, for an unknown key, the nearest known one.
 
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +23,19 @@ from hitfinder.serving.settings import (
     PressureSettings,
 )
 from hitfinder.settings import Settings, checked
-from hitfinder.transport.settings import Endpoint, OnStall, ReceiverSettings, SenderSettings
+from hitfinder.transport.settings import (
+    Endpoint,
+    OnStall,
+    ReceiverSettings,
+    SenderSettings,
+    tcp_address,
+)
+
+ANYWHERE = ("*", "0.0.0.0", "::", "[::]")  # noqa: S104  (no socket is bound to them here)
+"""Hosts that stand for every address of this machine."""
+
+ANY_PORT = ("*", "0")
+"""Ports that stand for a free one."""
 
 
 class InputSettings(ReceiverSettings):
@@ -221,6 +234,36 @@ class ServeConfig(Settings):
                 raise ValueError(f"{taken[endpoint]} and {name} have one endpoint, {endpoint}")
             taken[endpoint] = name
         return self
+
+    @model_validator(mode="after")
+    def _ports_are_apart(self) -> "ServeConfig":
+        taken: list[tuple[str, str, str]] = []
+        for name, host, port in self._listening():
+            for other, where, its in taken:
+                same = host == where or host in ANYWHERE or where in ANYWHERE
+                if same and port == its and port not in ANY_PORT:
+                    raise ValueError(f"{other} and {name} both listen on port {port}")
+            taken.append((name, host, port))
+        return self
+
+    def _listening(self) -> Iterator[tuple[str, str, str]]:
+        """Name, host and port of everything that waits for others to connect."""
+        bound = {"input": self.input, **self.streams}
+        endpoints = {
+            name: settings.endpoint
+            for name, settings in bound.items()
+            if settings is not None and settings.mode == "bind"
+        }
+        always = {"verdicts": self.verdicts, "samples": self.samples}
+        for name, settings in always.items():
+            if settings is not None and settings.endpoint is not None:
+                endpoints[name] = settings.endpoint
+        for name, endpoint in endpoints.items():
+            address = tcp_address(endpoint)
+            if address is not None:
+                yield name, *address
+        if self.http.port is not None:
+            yield "http", self.http.host, str(self.http.port)
 
     @model_validator(mode="after")
     def _spills_are_apart(self) -> "ServeConfig":

@@ -20,6 +20,12 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def tcp_address(endpoint: str) -> tuple[str, str] | None:
+    """Host and port of a TCP endpoint as they stand there; None for another."""
+    found = re.fullmatch(_ENDPOINT, endpoint)
+    return (found[2], found[3]) if found is not None and found[3] is not None else None
+
+
 Endpoint = Annotated[
     str, AfterValidator(_endpoint), WithJsonSchema({"type": "string", "pattern": _ENDPOINT})
 ]

@@ -63,6 +63,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({**GOOD, "http": {"port": True}}, "x: http: port is not a matter of true or false"),
     ({**GOOD, "pressure": {"max_in_flight_bytes": 2**21}}, "must not exceed"),
     ({**GOOD, "kept": {"endpoint": "tcp://127.0.0.1:5558"}}, "kept and verdicts have one endpoint"),
+    ({**GOOD, "kept": {"endpoint": "tcp://*:5558"}}, "kept and verdicts both listen on port 5558"),
+    ({**GOOD, "kept": {"endpoint": "tcp://0.0.0.0:9110"}}, "kept and http both listen on port"),
+    (
+        {"input": {**GOOD["input"], "endpoint": "tcp://*:5557", "mode": "bind"}}
+        | {"kept": {"endpoint": "tcp://10.0.0.1:5557"}},
+        "input and kept both listen on port 5557",
+    ),
     (
         {
             **GOOD,
@@ -96,6 +103,21 @@ def test_every_port_there_is_may_be_named(port: str) -> None:
     endpoint = f"tcp://d:{port}"
     table = {"input": {**GOOD["input"], "endpoint": endpoint}}
     assert checked(ServeConfig, table, "x").input.endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"kept": {"endpoint": "tcp://writer:5558", "mode": "connect"}},
+        {"kept": {"endpoint": "tcp://10.0.0.1:5558"}},
+        {"verdicts": {"endpoint": "tcp://*:*"}, "samples": {"endpoint": "tcp://127.0.0.1:*"}},
+        {"kept": {"endpoint": "tcp://*:9110"}, "http": {"port": "off"}},
+        {"kept": {"endpoint": "ipc:///run/hitfinder/9110"}},
+    ],
+    ids=str,
+)
+def test_what_does_not_listen_on_the_same_port_may_have_it(table: dict[str, Any]) -> None:
+    checked(ServeConfig, GOOD | table, "x")
 
 
 def test_every_mistake_is_told_at_once() -> None:
