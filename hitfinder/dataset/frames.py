@@ -3,8 +3,8 @@
 A `Series` is cheap to hold: its frames are references. Nothing here knows a file format.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -103,7 +103,8 @@ class Series:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
     """One opened file, before files are joined to series. `detector` is a function because it
-    may need a whole frame, and only a series' first file is asked. `made_of` is as in `Series`.
+    may need a whole frame, and only a series' first file is asked. `said` is what is known of the
+    experiment without that, by `Detector`'s names. `made_of` is as in `Series`.
     """
 
     name: str
@@ -111,6 +112,7 @@ class DataFile:
     dtype: np.dtype[Any]
     frames: tuple[FrameRef, ...]
     detector: Callable[[], Detector]
+    said: Mapping[str, float] = field(default_factory=dict)
     made_of: frozenset[Path] = frozenset()
 
 

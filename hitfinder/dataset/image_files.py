@@ -77,21 +77,22 @@ class _Stream(io.BytesIO):
 def open_image(location: Location) -> DataFile:
     """Open an image file of one or more frames. Raises DataFileError.
 
-    A CBF is asked for its size only, so a folder of thousands opens quickly; other formats are
+    Of a CBF only the header is read, so a folder of thousands opens quickly; other formats are
     read whole, as their headers are not fit to be trusted alone.
     """
     path = location.path
     if location.inside is not None:
         raise DataFileError(f"{path}: takes nothing after '::', got '{location.inside}'")
-    found = _cbf_size(path) if location.suffix == ".cbf" else None
-    count = 1
-    if found is None:
+    header = _cbf_header(path) if location.suffix == ".cbf" else None
+    count, said = 1, {}
+    if header is not None:
+        shape, dtype, said = header
+    else:
         image = _open(path)
         with _fabio_errors(path):
             count = image.nframes
         pixels = _pixels(path, image, 0)
-        found = pixels.shape, pixels.dtype.newbyteorder("=")
-    shape, dtype = found
+        shape, dtype = pixels.shape, pixels.dtype.newbyteorder("=")
     check_frame(path, dtype, shape)
     return DataFile(
         name=path.name.split(".")[0],
@@ -99,6 +100,7 @@ def open_image(location: Location) -> DataFile:
         dtype=dtype,
         frames=tuple(FrameRef(path=path, index=index, read=read_image) for index in range(count)),
         detector=partial(read_detector, path),
+        said=said,
     )
 
 
@@ -144,12 +146,16 @@ def _mini_header(path: Path, text: str) -> dict[str, float]:
     return values
 
 
-def _cbf_size(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
-    """(rows, cols) and dtype from the binary section's header; None where they are not there."""
-    match = _CBF_SIZE.search(read_bytes(path, _CBF_HEADER_BYTES))
+def _cbf_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], dict[str, float]] | None:
+    """(rows, cols) and dtype from the binary section's header, and what stands before that; None
+    where they are not there. Raises DataFileError.
+    """
+    data = read_bytes(path, _CBF_HEADER_BYTES)
+    match = _CBF_SIZE.search(data)
     if match is None or match["type"] not in _CBF_TYPES:
         return None
-    return (int(match["rows"]), int(match["cols"])), _CBF_TYPES[match["type"]]
+    said = _mini_header(path, data[: match.start()].decode("latin-1"))
+    return (int(match["rows"]), int(match["cols"])), _CBF_TYPES[match["type"]], said
 
 
 @contextmanager

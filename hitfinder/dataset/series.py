@@ -1,7 +1,8 @@
 """Files to series. The table `_OPENERS` says which suffix is read by what."""
 
+import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from hitfinder.dataset.location import Location, parse_location
 from hitfinder.errors import DataFileError
 
 Open = Callable[[Location], DataFile]
+
+DRIFT = 0.01
+"""Share by which a distance, a wavelength or a beam centre may change within a series."""
 
 _DATA_FILE = re.compile(r"(?P<name>.+)_data_[0-9]+(?P<suffix>\.(?:h5|hdf5|nxs|cxi))")
 
@@ -27,8 +31,9 @@ def open_series(paths: Sequence[Path]) -> list[Series]:
     """The series that files and folders hold, in the order given.
 
     A file of several frames is a series. Consecutive files of one frame each, equal in shape and
-    dtype and from one folder, are joined to one, named after the first; so are DECTRIS data files
-    of one master, whether or not it is there. A folder stands for its data files sorted by name
+    dtype and from one folder, are joined to one, named after the first, as long as their headers do
+    not say that the experiment changed; so are DECTRIS data files of one master, whether or not it
+    is there. A folder stands for its data files sorted by name
     (not those below it); DECTRIS data files whose master lies there too are read through the
     master only. What may follow a path after `::` is in `dataset.location`; after a folder it holds
     for every file.
@@ -36,20 +41,33 @@ def open_series(paths: Sequence[Path]) -> list[Series]:
     Raises DataFileError: path missing, suffix unknown, file unreadable or without frames.
     """
     files = [open_file(location) for path in paths for location in _locations(path)]
-    series: list[Series] = []
-    for _, run in groupby(enumerate(files), key=lambda item: _joins(*item)):
-        members = [file for _, file in run]
-        series.append(
-            Series(
-                name=members[0].name,
-                shape=members[0].shape,
-                dtype=members[0].dtype,
-                detector=members[0].detector(),
-                frames=tuple(frame for file in members for frame in file.frames),
-                made_of=frozenset().union(*(file.made_of for file in members)),
-            )
+    return [
+        Series(
+            name=members[0].name,
+            shape=members[0].shape,
+            dtype=members[0].dtype,
+            detector=members[0].detector(),
+            frames=tuple(frame for file in members for frame in file.frames),
+            made_of=frozenset().union(*(file.made_of for file in members)),
         )
-    return series
+        for members in _runs(files)
+    ]
+
+
+def _runs(files: Sequence[DataFile]) -> Iterator[list[DataFile]]:
+    """The files of each series."""
+    for _, run in groupby(enumerate(files), key=lambda item: _joins(*item)):
+        members: list[DataFile] = []
+        for _, file in run:
+            if members and not _agree(members[0].said, file.said):
+                yield members
+                members = []
+            members.append(file)
+        yield members
+
+
+def _agree(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    return all(math.isclose(one[name], other[name], rel_tol=DRIFT) for name in one.keys() & other)
 
 
 def open_file(location: Location) -> DataFile:

@@ -250,3 +250,17 @@ def test_zeros_of_a_cbf_are_what_nobody_entered(tmp_path: Path) -> None:
     assert (detector.beam_x_px, detector.beam_y_px) == (None, None)
     assert detector.wavelength_angstrom is None
     assert detector.pixel_x_mm == pytest.approx(0.172)
+
+
+def test_images_of_one_folder_are_parted_where_their_headers_say_another_experiment(
+    tmp_path: Path,
+) -> None:
+    distances_m = {"a_1": 0.1, "a_2": 0.1004, "a_3": None, "b_1": 0.4, "b_2": 0.4}
+    for name, distance_m in distances_m.items():
+        said = "" if distance_m is None else f"# Detector_distance {distance_m} m\r\n"
+        header = {"_array_data.header_contents": f"# Beam_xy (4.25, 5.5) pixels\r\n{said}"}
+        image = CbfImage(data=counts(8, 9).astype(np.int32), header=header)
+        image.write(str(tmp_path / f"{name}.cbf"))
+    near, far = open_series([tmp_path])
+    assert (near.name, len(near.frames), near.detector.distance_mm) == ("a_1", 3, 100)
+    assert (far.name, len(far.frames), far.detector.distance_mm) == ("b_1", 2, 400)
