@@ -84,7 +84,8 @@ def open_image(location: Location) -> DataFile:
     if location.inside is not None:
         raise DataFileError(f"{path}: takes nothing after '::', got '{location.inside}'")
     header = _cbf_header(path) if location.suffix == ".cbf" else None
-    count, said = 1, {}
+    count = 1
+    said: dict[str, float] = {}
     if header is not None:
         shape, dtype, said = header
     else:
