@@ -37,7 +37,7 @@ class Source(Protocol):
         ...
 
     def connection_changes(self) -> list[str]:
-        """Each "connected" or "disconnected" since the last call."""
+        """Each "connected", "disconnected" or "refused" since the last call."""
         ...
 
     def close(self) -> None:

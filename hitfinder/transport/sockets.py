@@ -78,11 +78,18 @@ class Connections:
         self._monitor.close(0)
 
     def changes(self) -> list[str]:
-        """In order, each "connected" or "disconnected" since the last call. Never blocks."""
+        """In order, each "connected", "disconnected" or "refused" since the last call. Never
+        blocks.
+        """
         self.pump()
         seen = list(self._unseen)
         self._unseen.clear()
         return seen
+
+    def take_up(self) -> None:
+        """What libzmq gave up is tried again; told as "refused"."""
+        self.abandoned = False
+        self._unseen.append("refused")
 
     def pump(self) -> None:
         """Take in what the monitor has to say."""
@@ -162,13 +169,15 @@ class Receiver:
             return
         self._alone_ms += waited_ms
         if self._alone_ms >= REATTACH_MS:
-            self._connections.abandoned = False
+            self._connections.take_up()
             with contextlib.suppress(zmq.ZMQError):  # there may be nothing left to disconnect
                 self._socket.disconnect(self._settings.endpoint)
             _attach(self._socket, self._settings.endpoint, "connect")
 
     def connection_changes(self) -> list[str]:
-        """In order, each "connected" or "disconnected" since the last call."""
+        """In order, each "connected" or "disconnected" since the last call, and "refused" where a
+        sender was hung up on because of what it sent, a message above max_message_bytes above all.
+        """
         return self._connections.changes()
 
     def close(self) -> None:

@@ -208,10 +208,10 @@ def test_a_sender_whose_message_was_refused_is_connected_again_once(
     send(sender, b"x" * 5000)
     seen: list[str] = []
     end = time.monotonic() + PATIENCE_MS / 1000
-    while len(seen) < 3 and time.monotonic() < end:
+    while len(seen) < 4 and time.monotonic() < end:
         assert receiver.receive(100) is None
         seen += receiver.connection_changes()
-    assert seen == ["connected", "disconnected", "connected"]
+    assert seen == ["connected", "disconnected", "refused", "connected"]
     send(sender, b"good")
     assert receiver.receive(PATIENCE_MS) is not None
     assert receiver.connection_changes() == []
