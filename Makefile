@@ -1,7 +1,7 @@
 # make demo    see frames judged live on this machine
 # make demo-watch  the same until Ctrl-C, with the live page in a browser
 # make test    lint, types, contracts between the rooms, tests
-# make bench   what the service costs on this machine, into benchmarks/ (10 minutes, nothing beside it)
+# make bench   what the service costs on this machine, into benchmarks/ (8 minutes, nothing beside it)
 # make bench-gpu  how near the models come to what a GPU can do; a line where there is none
 # make docs    the reference pages and the dashboards, written anew from the code
 # make lock    requirements.lock anew, from pyproject.toml, which also says which torch

@@ -197,4 +197,6 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True)) as db:
             yield db
     except sqlite3.Error as error:
-        raise LedgerError(f"ledger {path} cannot be read: {error}") from error
+        raise LedgerError(
+            f"ledger {path} cannot be read: {error}; name a file that `hitfinder serve` wrote"
+        ) from error
