@@ -33,10 +33,9 @@ def open_series(paths: Sequence[Path]) -> list[Series]:
     A file of several frames is a series. Consecutive files of one frame each, equal in shape and
     dtype and from one folder, are joined to one, named after the first, as long as their headers do
     not say that the experiment changed; so are DECTRIS data files of one master, whether or not it
-    is there. A folder stands for its data files sorted by name
-    (not those below it); DECTRIS data files whose master lies there too are read through the
-    master only. What may follow a path after `::` is in `dataset.location`; after a folder it holds
-    for every file.
+    is there. A folder stands for its data files sorted by name (not those below it); DECTRIS data
+    files whose master lies there too are read through the master only. What may follow a path after
+    `::` is in `dataset.location`; after a folder it holds for every file.
 
     Raises DataFileError: path missing, suffix unknown, file unreadable or without frames.
     """

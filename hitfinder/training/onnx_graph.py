@@ -137,6 +137,11 @@ class Graph:
             maps = self.op("Sum", *shifted)
         return maps
 
+    def means(self, maps: str, size: int) -> str:
+        """Means over squares of size x size places, one beside the other."""
+        shape = (size, size)
+        return self.op("AveragePool", maps, kernel_shape=shape, strides=shape)
+
     def means_around(self, maps: str, size: int) -> str:
         """Means over the size x size places around each, `size` odd; 0 beyond the border counts."""
         pads = (size // 2,) * 4

@@ -16,6 +16,7 @@ from fabio.cbfimage import CbfImage
 from fabio.edfimage import EdfImage
 from fabio.TiffIO import TiffIO
 from fabio.tifimage import TifImage
+from numpy.typing import NDArray
 
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import DataFileError
@@ -218,13 +219,17 @@ def test_paths_that_hold_nothing(tmp_path: Path) -> None:
         open_series([Path(f"{tmp_path / 'a.tif'}::frames")])
 
 
+def _write_cbf(path: Path, text: str, pixels: NDArray[Any]) -> None:
+    header = {"_array_data.header_contents": text}
+    CbfImage(data=pixels.astype(np.int32), header=header).write(str(path))
+
+
 def test_a_cbf_says_what_its_detector_is(tmp_path: Path) -> None:
     pixels = counts(8, 9).astype(np.int32)
     pixels[3, 4] = -1
     text = "# Count_cutoff 5000 counts\r\n# Pixel_size 172e-6 m x 173e-6 m\r\n"
     text += "# Wavelength 0.97 A\r\n# Detector_distance 0.35 m\r\n# Beam_xy (4.25, 5.5) pixels\r\n"
-    image = CbfImage(data=pixels, header={"_array_data.header_contents": text})
-    image.write(str(tmp_path / "a.cbf"))
+    _write_cbf(tmp_path / "a.cbf", text, pixels)
     (series,) = open_series([tmp_path / "a.cbf"])
     detector = series.detector
     assert detector.mask is not None
@@ -240,10 +245,7 @@ def test_a_cbf_says_what_its_detector_is(tmp_path: Path) -> None:
 def test_zeros_of_a_cbf_are_what_nobody_entered(tmp_path: Path) -> None:
     text = "# Count_cutoff 0 counts\r\n# Pixel_size 172e-6 m x 172e-6 m\r\n# Wavelength 1e999 A\r\n"
     text += "# Detector_distance 0.0 m\r\n# Beam_xy (0.00, 0.00) pixels\r\n"
-    image = CbfImage(
-        data=counts(8, 9).astype(np.int32), header={"_array_data.header_contents": text}
-    )
-    image.write(str(tmp_path / "a.cbf"))
+    _write_cbf(tmp_path / "a.cbf", text, counts(8, 9))
     (series,) = open_series([tmp_path / "a.cbf"])
     detector = series.detector
     assert (detector.saturation, detector.distance_mm) == (None, None)
@@ -258,9 +260,8 @@ def test_images_of_one_folder_are_parted_where_their_headers_say_another_experim
     distances_m = {"a_1": 0.1, "a_2": 0.1004, "a_3": None, "b_1": 0.4, "b_2": 0.4}
     for name, distance_m in distances_m.items():
         said = "" if distance_m is None else f"# Detector_distance {distance_m} m\r\n"
-        header = {"_array_data.header_contents": f"# Beam_xy (4.25, 5.5) pixels\r\n{said}"}
-        image = CbfImage(data=counts(8, 9).astype(np.int32), header=header)
-        image.write(str(tmp_path / f"{name}.cbf"))
+        text = f"# Beam_xy (4.25, 5.5) pixels\r\n{said}"
+        _write_cbf(tmp_path / f"{name}.cbf", text, counts(8, 9))
     near, far = open_series([tmp_path])
     assert (near.name, len(near.frames), near.detector.distance_mm) == ("a_1", 3, 100)
     assert (far.name, len(far.frames), far.detector.distance_mm) == ("b_1", 2, 400)

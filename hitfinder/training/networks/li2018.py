@@ -91,5 +91,5 @@ def li2018_graph(net: LiNet, description: str) -> ModelProto:
     full = g.op("Relu", normalised(full, "norm3", net.norm3, (1, 16)))
     logits = g.op("Relu", layer("Gemm", full, "full2", transB=1))
     chances = g.op("Softmax", logits, axis=1)
-    g.op("Gather", chances, g.constant(np.array(1, np.int64)), axis=1, name="score")
+    g.op("Gather", chances, g.integer(1), axis=1, name="score")
     return g.model("li2018", {"image": ("N", SIDE, SIDE)}, {"score": ("N",)}, description)

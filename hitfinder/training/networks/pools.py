@@ -16,6 +16,7 @@ docs/experiments.md, "Fewer and faster passes over all pools").
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hitfinder.inference.model_card import BINNED
 from hitfinder.training.onnx_graph import Graph
@@ -93,7 +94,7 @@ def _pools(g: Graph) -> list[str]:
         return [g.op("ThresholdedRelu", means, alpha=-NOTHING), g.op("IsNaN", means)]
 
     def averaged() -> list[str]:
-        return told(g.op("AveragePool", image, kernel_shape=(POOL, POOL), strides=(POOL, POOL)))
+        return told(g.means(image, POOL))
 
     return g.either(g.switch(BINNED), lambda: told(image), averaged)
 
@@ -114,8 +115,8 @@ def _padded(g: Graph, pools: str, lacking: str, size: str) -> tuple[str, str, st
 
 
 def _without_spots(g: Graph, pools: str, there: str, depths: str) -> str:
-    """Whether a pool counts: those that stand out of their surroundings, and the eight around each,
-    do not. For the shapes' sake not as numbers: they are cut to the frame's size first.
+    """Whether a pool counts, a bool: those that stand out of their surroundings, and the eight
+    around each, do not.
     """
     # What is least is sought, and only greatest values can be pooled.
     most = g.op("MaxPool", depths, kernel_shape=(2, 2), strides=(2, 2))
@@ -162,7 +163,13 @@ def _across(g: Graph, means: str, strips: str, strip: int, block: int, like: str
     slope = (1 - np.abs(at) / block).astype(np.float32).reshape(1, 1, 1, -1)
     pads = (0, block + block // 2) * 2
     wide = g.op("ConvTranspose", framed, g.constant(slope), strides=(1, block), pads=pads)
-    places = (np.arange(strip * block)[:, np.newaxis] + 0.5) / block + 0.5
-    hats = np.maximum(1 - np.abs(places - np.arange(strip + 2)), 0).astype(np.float32)
-    tall = g.op("MatMul", g.constant(hats), g.op("Gather", wide, strips, axis=2))
+    weights = hats((np.arange(strip * block) + 0.5) / block + 0.5, strip + 2)
+    tall = g.op("MatMul", g.constant(weights), g.op("Gather", wide, strips, axis=2))
     return g.op("Reshape", tall, g.op("Shape", like))
+
+
+def hats(at: NDArray[np.float64], count: int) -> NDArray[np.float32]:
+    """(n, count) what each of `count` whole numbers counts `at` (n,): linear in between."""
+    away = np.abs(at[:, np.newaxis] - np.arange(count))
+    weights: NDArray[np.float32] = np.maximum(1 - away, 0).astype(np.float32)
+    return weights

@@ -19,7 +19,7 @@ What this file does not know: what a relief means, resolution, polarisation.
 import numpy as np
 from numpy.typing import NDArray
 
-from hitfinder.training.networks.pools import CUT, heights_of
+from hitfinder.training.networks.pools import CUT, hats, heights_of
 from hitfinder.training.onnx_graph import Graph
 
 SLOPES = 56
@@ -184,16 +184,14 @@ def _sum(g: Graph, maps: str) -> str:
 
 def _folded(g: Graph, maps: str, side: int) -> str:
     """Means over so many places that SLOPES a side are left."""
-    fold = side // SLOPES
-    return g.op("AveragePool", maps, kernel_shape=(fold, fold), strides=(fold, fold))
+    return g.means(maps, side // SLOPES)
 
 
 def _bell(reach: int, sigma: float) -> NDArray[np.float32]:
     """(SLOPES, SLOPES) Gaussian weights of places around each; of sum 1, but for those beyond."""
-    bell = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
     away = abs(np.subtract.outer(np.arange(SLOPES), np.arange(SLOPES)))
-    near = np.where(away <= reach, bell[np.minimum(away, reach) + reach], 0)
-    weights: NDArray[np.float32] = (near / bell.sum()).astype(np.float32)
+    near = np.where(away <= reach, np.exp(-((away / sigma) ** 2) / 2), 0)
+    weights: NDArray[np.float32] = (near / near[SLOPES // 2].sum()).astype(np.float32)
     return weights
 
 
@@ -305,12 +303,10 @@ def _mean_around(g: Graph, maps: str, there: str, side: int, share: int) -> str:
     in between.
     """
     block = side // share // 2 * 2 + 1
-    places = np.arange(side)
-    blocks = np.arange(-(-side // block))[:, np.newaxis]
-    sums = (places // block == blocks).astype(np.float32)
-    away = abs((places + 0.5) / block - (blocks + 0.5))
-    hats = np.maximum(1 - away, 0).T.astype(np.float32)
-    mean, number = (_both_ways(g, _both_ways(g, each, sums), hats) for each in (maps, there))
+    places, blocks = np.arange(side), np.arange(-(-side // block))
+    sums = (places // block == blocks[:, np.newaxis]).astype(np.float32)
+    between = hats((places + 0.5) / block - 0.5, len(blocks))
+    mean, number = (_both_ways(g, _both_ways(g, each, sums), between) for each in (maps, there))
     return g.op("Div", mean, g.op("Max", number, 1e-3))
 
 

@@ -118,4 +118,4 @@ def _over(g: Graph, means: str, share: str) -> str:
 def _averaged(g: Graph, maps: str, size: int) -> str:
     if size == 1:
         return maps
-    return g.op("AveragePool", maps, kernel_shape=(size, size), strides=(size, size))
+    return g.means(maps, size)
