@@ -6,7 +6,8 @@ each, with the key's name and, for an unknown key, the nearest known one.
 
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,15 +25,13 @@ from hitfinder.serving.settings import (
 )
 from hitfinder.settings import Settings, checked
 from hitfinder.transport.settings import (
+    ANYWHERE,
     Endpoint,
     OnStall,
     ReceiverSettings,
     SenderSettings,
     tcp_address,
 )
-
-ANYWHERE = ("*", "0.0.0.0", "::", "[::]")  # noqa: S104  (no socket is bound to them here)
-"""Hosts that stand for every address of this machine."""
 
 ANY_PORT = ("*", "0")
 """Ports that stand for a free one."""
@@ -224,40 +223,33 @@ class ServeConfig(Settings):
     def _parts_agree(self) -> "ServeConfig":
         if self.input.max_message_bytes > self.pressure.max_in_flight_bytes:
             raise ValueError("input.max_message_bytes must not exceed pressure.max_in_flight_bytes")
-        taken: dict[str, str] = {}
-        outputs = {**self.streams, "verdicts": self.verdicts, "samples": self.samples}
-        for name, settings in outputs.items():
-            endpoint = None if settings is None else settings.endpoint
-            if endpoint is None:
-                continue
-            if endpoint in taken:
-                raise ValueError(f"{taken[endpoint]} and {name} have one endpoint, {endpoint}")
-            taken[endpoint] = name
+        _check_apart(self._endpoints, "endpoint")
         return self
 
     @model_validator(mode="after")
     def _ports_are_apart(self) -> "ServeConfig":
-        taken: list[tuple[str, str, str]] = []
-        for name, host, port in self._listening():
-            for other, where, its in taken:
-                same = host == where or host in ANYWHERE or where in ANYWHERE
-                if same and port == its and port not in ANY_PORT:
-                    raise ValueError(f"{other} and {name} both listen on port {port}")
-            taken.append((name, host, port))
+        for (one, host, port), (other, where, its) in combinations(self._listening(), 2):
+            same = host == where or not ANYWHERE.isdisjoint((host, where))
+            if same and port == its and port not in ANY_PORT:
+                raise ValueError(f"{one} and {other} both listen on port {port}")
         return self
+
+    @property
+    def _endpoints(self) -> dict[str, str]:
+        """Those of the outputs that are wanted, by name."""
+        outputs = {**self.streams, "verdicts": self.verdicts, "samples": self.samples}
+        return {
+            name: settings.endpoint
+            for name, settings in outputs.items()
+            if settings is not None and settings.endpoint is not None
+        }
 
     def _listening(self) -> Iterator[tuple[str, str, str]]:
         """Name, host and port of everything that waits for others to connect."""
-        bound = {"input": self.input, **self.streams}
-        endpoints = {
-            name: settings.endpoint
-            for name, settings in bound.items()
-            if settings is not None and settings.mode == "bind"
-        }
-        always = {"verdicts": self.verdicts, "samples": self.samples}
-        for name, settings in always.items():
-            if settings is not None and settings.endpoint is not None:
-                endpoints[name] = settings.endpoint
+        endpoints = {"input": self.input.endpoint, **self._endpoints}
+        for name, settings in {"input": self.input, **self.streams}.items():
+            if settings is not None and settings.mode == "connect":
+                del endpoints[name]
         for name, endpoint in endpoints.items():
             address = tcp_address(endpoint)
             if address is not None:
@@ -267,17 +259,14 @@ class ServeConfig(Settings):
 
     @model_validator(mode="after")
     def _spills_are_apart(self) -> "ServeConfig":
-        taken: dict[str, str] = {}
-        for name, settings in self.streams.items():
-            if settings is None or settings.spill_folder is None or settings.on_stall != "spill":
-                continue
-            folder = os.path.normpath(settings.spill_folder)
-            if folder in taken:
-                raise ValueError(
-                    f"{taken[folder]} and {name} have one spill_folder, {folder}: they would write "
-                    f"over each other's messages; give each its own"
-                )
-            taken[folder] = name
+        folders = {
+            name: os.path.normpath(settings.spill_folder)
+            for name, settings in self.streams.items()
+            if settings is not None and settings.spill_folder is not None
+            if settings.on_stall == "spill"
+        }
+        remedy = ": they would write over each other's messages; give each its own"
+        _check_apart(folders, "spill_folder", remedy)
         return self
 
     @model_validator(mode="after")
@@ -300,6 +289,15 @@ class ServeConfig(Settings):
         can_tell = settings is not None and settings.socket == "push"
         lossless = stream == "kept" and self.input.socket == "pull" and can_tell
         return "backpressure" if lossless else "drop"
+
+
+def _check_apart(of: Mapping[str, str], what: str, remedy: str = "") -> None:
+    """Raises ValueError where two outputs have the same."""
+    taken: dict[str, str] = {}
+    for name, value in of.items():
+        if value in taken:
+            raise ValueError(f"{taken[value]} and {name} have one {what}, {value}{remedy}")
+        taken[value] = name
 
 
 def load_config(path: Path) -> ServeConfig:

@@ -21,7 +21,7 @@ from hitfinder.monitor.viewer import Viewer
 from hitfinder.monitor.wall_clock import WallClock
 from hitfinder.monitor.watch import Watch
 from hitfinder.monitor.web import Server
-from hitfinder.transport.settings import ReceiverSettings
+from hitfinder.transport.settings import ANYWHERE, ReceiverSettings, tcp_address
 from hitfinder.transport.sockets import Receiver, new_context
 from hitfinder.wire import PROTOCOLS
 
@@ -76,9 +76,10 @@ def build_monitor(config: ServeConfig, folder: Path, port: int | None) -> tuple[
 
 def _seen_from(endpoint: str, service_host: str) -> str:
     """Where to connect to what the service binds."""
-    for anywhere in ("*", "0.0.0.0", "[::]"):  # noqa: S104  read, not bound
-        endpoint = endpoint.replace(f"tcp://{anywhere}:", f"tcp://{service_host}:")
-    return endpoint
+    address = tcp_address(endpoint)
+    if address is None or address[0] not in ANYWHERE:
+        return endpoint
+    return f"tcp://{service_host}:{address[1]}"
 
 
 def _subscriber(endpoint: str, high_water_mark: int) -> ReceiverSettings:

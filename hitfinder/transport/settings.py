@@ -20,6 +20,10 @@ def _endpoint(text: str) -> str:
     return text
 
 
+ANYWHERE = frozenset({"*", "0.0.0.0", "::", "[::]"})  # noqa: S104  read, not bound
+"""Hosts that stand for every address of this machine."""
+
+
 def tcp_address(endpoint: str) -> tuple[str, str] | None:
     """Host and port of a TCP endpoint as they stand there; None for another."""
     found = re.fullmatch(_ENDPOINT, endpoint)
