@@ -7,7 +7,7 @@ become pixels (a `Decode` function travels with each payload; `wire.compression`
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, Final, Protocol
 
@@ -26,44 +26,74 @@ Part = bytes | memoryview
 """One part of a message. A memoryview keeps the transport's own buffer alive and is not copied."""
 
 
+class Decoded:
+    """What has been decoded of one frame, for whoever reads more of it: one thread at a time."""
+
+    def __init__(self) -> None:
+        self._pixels: NDArray[np.uint8] | None = None
+        self._start = self._stop = 0
+
+    def room(self, nbytes: int) -> NDArray[np.uint8]:
+        """For all bytes of the frame, the same each time. Raises MemoryError."""
+        if self._pixels is None:
+            self._pixels = np.empty(nbytes, np.uint8)
+        return self._pixels
+
+    def missing(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """What of bytes [start, stop) is not there yet. The bytes that are there are forgotten
+        where a gap would remain.
+        """
+        if start > self._stop or stop < self._start:
+            self._start = self._stop = start
+        parts = (start, min(stop, self._start)), (max(start, self._stop), stop)
+        return [(first, last) for first, last in parts if first < last]
+
+    def add(self, start: int, stop: int) -> None:
+        """Bytes [start, stop) are there now, after `missing` was asked for them."""
+        self._start, self._stop = min(start, self._start), max(stop, self._stop)
+
+
 class Decode(Protocol):
-    """Decodes the elements [start, stop) of a payload of `size` elements, in C order.
+    """Decodes a payload of `size` elements, in C order, one band of them after another: [cuts[0],
+    cuts[1]), [cuts[1], cuts[2]), ... What is made of a band while the processor's cache still holds
+    it costs a fraction.
 
-    Returns a one-dimensional array of exactly `stop - start` elements of `dtype`, possibly
-    read-only and sharing memory with `data`. Raises PayloadError when the bytes do not hold
-    them. Allocates a small multiple of the elements asked for, whatever the bytes claim (an
-    encoding without blocks needs the whole frame).
+    Yields one-dimensional arrays of exactly so many elements of `dtype`, possibly read-only and
+    sharing memory with `data`; `cuts` never falls. With `decoded`, what is there is not decoded
+    again, and what is decoded is left there. Raises PayloadError, at any band, when the bytes do
+    not hold it. Allocates a small multiple of the elements asked for, whatever the bytes claim (an
+    encoding without blocks, and `decoded`, need room for the whole frame).
     """
 
     def __call__(
-        self, data: Part, *, dtype: np.dtype[Any], size: int, start: int, stop: int
-    ) -> NDArray[Any]:
-        """Elements [start, stop)."""
-        ...
-
-
-class DecodeBands(Protocol):
-    """As `Decode`, one band of elements after another: [cuts[0], cuts[1]), [cuts[1], cuts[2]), ...
-    What is made of a band while the processor's cache still holds it costs a fraction.
-    """
-
-    def __call__(
-        self, data: Part, *, dtype: np.dtype[Any], size: int, cuts: Sequence[int]
+        self,
+        data: Part,
+        *,
+        dtype: np.dtype[Any],
+        size: int,
+        cuts: Sequence[int],
+        decoded: Decoded | None = None,
     ) -> Iterator[NDArray[Any]]:
-        """The bands in order; `cuts` never falls. Raises PayloadError, at any of them."""
+        """The bands in order."""
         ...
 
 
 def decode_raw(
-    data: Part, *, dtype: np.dtype[Any], size: int, start: int, stop: int
-) -> NDArray[Any]:
-    """`Decode` for uncompressed pixels: a view, no copy."""
+    data: Part,
+    *,
+    dtype: np.dtype[Any],
+    size: int,
+    cuts: Sequence[int],
+    decoded: Decoded | None = None,
+) -> Iterator[NDArray[Any]]:
+    """`Decode` for uncompressed pixels: views, no copy."""
     if len(data) != size * dtype.itemsize:
         raise PayloadError(
             f"raw payload holds {len(data)} bytes where its shape and dtype need "
             f"{size * dtype.itemsize}; check the sender's shape and dtype"
         )
-    return np.frombuffer(data, dtype=dtype, count=stop - start, offset=start * dtype.itemsize)
+    for start, stop in pairwise(cuts):
+        yield np.frombuffer(data, dtype=dtype, count=stop - start, offset=start * dtype.itemsize)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +102,7 @@ class Payload:
 
     shape is (rows, cols) for a monolithic detector, (modules, rows, cols) for a stack; rows are
     slow, columns fast, always; made up where `encoding` is BROKEN, else a key of
-    `wire.compression.CODECS`. `decode_bands` is for encodings that need not decode everything at
-    once.
+    `wire.compression.CODECS`. `decoded` is there where what is decoded is kept.
     """
 
     data: Part
@@ -81,7 +110,7 @@ class Payload:
     shape: tuple[int, ...]
     encoding: str = "raw"
     decode: Decode = decode_raw
-    decode_bands: DecodeBands | None = None
+    decoded: Decoded | None = None
 
     @property
     def size(self) -> int:
@@ -93,34 +122,35 @@ class Payload:
         """(rows, cols) with the modules of a stack below one another."""
         return math.prod(self.shape[:-1]), self.shape[-1]
 
+    def remembering(self) -> "Payload":
+        """The same, for one thread at a time: what is decoded of it is kept as long as it is, so
+        that who reads it again decodes only what is missing.
+        """
+        return replace(self, decoded=Decoded())
+
     def rows(self, start: int, stop: int) -> NDArray[Any]:
         """Rows [start, stop) of `flat_shape`, decoding no more than they need.
 
         Returns (stop - start, cols) of `dtype`, possibly read-only. Raises PayloadError.
         """
-        total, cols = self.flat_shape
-        if not 0 <= start <= stop <= total:
-            raise PayloadError(f"rows {start}:{stop} lie outside the frame's {total} rows")
-        flat = self.decode(
-            self.data, dtype=self.dtype, size=self.size, start=start * cols, stop=stop * cols
-        )
-        return flat.reshape(stop - start, cols)
+        return next(self.bands((start, stop)))
 
     def bands(self, cuts: Sequence[int]) -> Iterator[NDArray[Any]]:
         """Rows [cuts[0], cuts[1]), [cuts[1], cuts[2]), ... as `rows` gives them, each decoded when
         it is asked for if the encoding allows it. Raises PayloadError, at any of them.
         """
-        if self.decode_bands is None:
-            pixels = self.rows(cuts[0], cuts[-1])
-            for start, stop in pairwise(cuts):
-                yield pixels[start - cuts[0] : stop - cuts[0]]
-            return
         total, cols = self.flat_shape
-        if cuts[0] < 0 or cuts[-1] > total:
+        if not 0 <= cuts[0] <= cuts[-1] <= total:
             raise PayloadError(f"rows {cuts[0]}:{cuts[-1]} lie outside the frame's {total} rows")
-        elements = [row * cols for row in cuts]
-        for flat in self.decode_bands(self.data, dtype=self.dtype, size=self.size, cuts=elements):
-            yield flat.reshape(-1, cols)
+        bands = self.decode(
+            self.data,
+            dtype=self.dtype,
+            size=self.size,
+            cuts=[row * cols for row in cuts],
+            decoded=self.decoded,
+        )
+        for (start, stop), flat in zip(pairwise(cuts), bands, strict=True):
+            yield flat.reshape(stop - start, cols)
 
     def whole(self) -> NDArray[Any]:
         """All pixels in `shape`. Raises PayloadError."""

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.cascade import PolicySettings, finding_of, outcome_of_hit
-from hitfinder.frame import Detector, SeriesStarted
+from hitfinder.frame import Detector, Frame, SeriesStarted
 from hitfinder.images.reader import Reader
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.line import Hit, InFlight, Line, Mark, Passage, verdict_on
@@ -40,6 +40,10 @@ in its hands."""
 DOUBT = 0.1
 """Share by which a hit that is refused for its cost lowers the estimate. Hits are few: with the
 judge's 2 % an estimate made while the machine was busy would keep them out for a minute."""
+
+REMEMBERED = 4
+"""So many hits wait with what the first step decoded of them, which is then not decoded again. Each
+takes memory for all pixels of a frame, so those behind them wait without."""
 
 IDLE_S = 0.05
 """How long one step may wait for a hit; bounds the time a stop takes."""
@@ -105,12 +109,17 @@ class DiffuseStage:
         """A series starts: time to get ready for its hits. Those of the one before may follow."""
         self._backlog.put(mark, always=True)
 
-    def offer(self, passage: InFlight, score: float, detector: Detector) -> None:
-        """A hit, its score, and its series' detector. Settled at once when it cannot be judged in
-        time; never waits.
+    def offer(self, passage: InFlight, frame: Frame, score: float, detector: Detector) -> None:
+        """A hit: the frame as the hit model read it, its score, and its series' detector. Settled
+        at once when it cannot be judged in time; never waits.
         """
         now_ns = self._clock()
-        hit = Hit(score=score, until_ns=now_ns + self._deadline_ns, detector=detector)
+        hit = Hit(
+            frame=frame if len(self._backlog) < REMEMBERED else passage.frame,
+            score=score,
+            until_ns=now_ns + self._deadline_ns,
+            detector=detector,
+        )
         if not self._line.found_hit(passage, hit):
             return
         if self._hangs(now_ns):
@@ -163,8 +172,8 @@ class DiffuseStage:
         """What there is to do with it, if anything."""
         if isinstance(passage, InFlight):
             # One that has its verdict went on without us.
-            if passage.verdict is None and passage.hit is not None:
-                return self._planned_job(passage, passage.hit)
+            if (hit := passage.hit) is not None:
+                return self._planned_job(passage, hit)
         elif isinstance(passage.event, SeriesStarted):
             self._scorer.begin(passage.event.detector)
         return None
@@ -194,7 +203,7 @@ class DiffuseStage:
     def _judge(self, job: _Job) -> None:
         waited_ns = job.started_ns - (job.hit.until_ns - self._deadline_ns)
         self._metrics.stage_seconds.labels("diffuse_queue").observe(waited_ns / 1e9)
-        if not self._scorer.read(job.reader, job.passage.frame, job.buffer[0]):
+        if not self._scorer.read(job.reader, job.hit.frame, job.buffer[0]):
             self._let_go(job.passage, Reason.DECODE)
             return
         read_ns = self._clock()

@@ -15,13 +15,13 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.cascade import outcome_of
-from hitfinder.frame import Detector, SeriesStarted
+from hitfinder.frame import Detector, Frame, SeriesStarted
 from hitfinder.images.reader import RegionReader
 from hitfinder.inference.batcher import BATCH_SIZES, Batcher, padded_size
 from hitfinder.serving.backlog import Backlog
@@ -211,10 +211,11 @@ class Judge:
     def _judge(self, batch: _Batch) -> None:
         started_ns = self._clock()
         buffer = batch.buffer
-        ready: list[InFlight] = []
+        ready: list[tuple[InFlight, Frame]] = []
         for passage in batch.passages:
-            if self._read(batch.reader, passage, buffer[len(ready)]):
-                ready.append(passage)
+            frame = self._to_read(passage.frame)
+            if self._read(batch.reader, passage, frame, buffer[len(ready)]):
+                ready.append((passage, frame))
         if not ready:
             return
         read_ns = self._clock()
@@ -227,16 +228,24 @@ class Judge:
         self._metrics.batch_size.observe(len(ready))
         self._backlog.told_cost((scored_ns - started_ns) / len(batch.passages))
         verdicts: list[tuple[InFlight, Verdict]] = []
-        for passage, score in zip(ready, scores[: len(ready)].tolist(), strict=True):
-            verdict = self._decide(passage, score, batch.detector, scored_ns)
+        for (passage, frame), score in zip(ready, scores[: len(ready)].tolist(), strict=True):
+            verdict = self._decide(passage, frame, score, batch.detector, scored_ns)
             if verdict is not None:
                 verdicts.append((passage, verdict))
         self._line.settle_all(verdicts)
         if self._hot_pixels is not None:
             self._hot_pixels.learn()
 
-    def _read(self, reader: RegionReader, passage: InFlight, out: NDArray[np.float32]) -> bool:
-        if not self._scorer.read(reader, passage.frame, out):
+    def _to_read(self, frame: Frame) -> Frame:
+        """The frame, which remembers what is decoded of it where a second step may read more."""
+        if self._diffuse is None:
+            return frame
+        return replace(frame, payload=frame.payload.remembering())
+
+    def _read(
+        self, reader: RegionReader, passage: InFlight, frame: Frame, out: NDArray[np.float32]
+    ) -> bool:
+        if not self._scorer.read(reader, frame, out):
             self._let_go(passage, Reason.DECODE)
             return False
         if self._hot_pixels is not None:
@@ -244,7 +253,7 @@ class Judge:
         return True
 
     def _decide(
-        self, passage: InFlight, score: float, detector: Detector, now_ns: int
+        self, passage: InFlight, frame: Frame, score: float, detector: Detector, now_ns: int
     ) -> Verdict | None:
         """None where somebody else has the last word."""
         if math.isnan(score):
@@ -253,7 +262,7 @@ class Judge:
         self._metrics.score.observe(score)
         outcome = outcome_of(score, self._threshold)
         if outcome is Outcome.KEPT and self._diffuse is not None:
-            self._diffuse.offer(passage, score, detector)
+            self._diffuse.offer(passage, frame, score, detector)
             return None
         return verdict_on(passage.frame, outcome, now_ns, score=score)
 

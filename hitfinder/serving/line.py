@@ -24,10 +24,11 @@ from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """The hit model's score of a hit whose verdict waits for the second step until `until_ns`.
-    `detector` is its series'.
+    """A hit whose verdict waits for the second step until `until_ns`: the frame as the hit model
+    read it, its score, and its series' detector.
     """
 
+    frame: Frame
     score: float
     until_ns: int
     detector: Detector
@@ -35,8 +36,8 @@ class Hit:
 
 @dataclass(slots=True, eq=False)
 class InFlight:
-    """A frame on its way through the service. `verdict` is set once, by `Line.settle`; `hit`
-    before it, by `Line.found_hit`, where a second step follows.
+    """A frame on its way through the service. `verdict` is set once, by `Line.settle`; until then
+    `hit`, by `Line.found_hit`, is there where a second step follows.
     """
 
     frame: Frame
@@ -177,6 +178,7 @@ class Line:
         if passage.verdict is not None:
             return False
         passage.verdict = verdict
+        passage.hit = None  # and the memory that it keeps
         self._outcomes[verdict.outcome] += 1
         if verdict.reason is not None:
             self._reasons[verdict.reason] += 1

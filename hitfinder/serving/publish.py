@@ -125,9 +125,8 @@ class Publish:
 
     def _until_ns(self, passage: InFlight) -> int:
         """When its verdict is overdue. A hit has its score; it waits for the second step's."""
-        if passage.hit is not None:
-            return passage.hit.until_ns
-        return passage.frame.arrival_ns + self._deadline_ns
+        hit = passage.hit  # which goes when it is settled
+        return passage.frame.arrival_ns + self._deadline_ns if hit is None else hit.until_ns
 
     def drop_front(self) -> None:
         """Give up sending the front message; the service stops and its receivers do not take it."""

@@ -30,7 +30,7 @@ from imagecodecs import BitshuffleError, Lz4Error, Lz4h5Error, ZstdError
 from numpy.typing import NDArray
 
 from hitfinder.errors import PayloadError
-from hitfinder.frame import BROKEN, Decode, DecodeBands, Part, Payload, decode_raw
+from hitfinder.frame import BROKEN, Decode, Decoded, Part, Payload, decode_raw
 
 Bytes = NDArray[np.uint8]
 Call = Callable[..., Any]
@@ -107,16 +107,16 @@ class _Blocks:
     expand: Callable[[Part, list[int], int, Bytes], None]
 
     def __call__(
-        self, data: Part, *, dtype: np.dtype[Any], size: int, start: int, stop: int
-    ) -> NDArray[Any]:
-        """Elements [start, stop). Raises PayloadError."""
-        return next(self.bands(data, dtype=dtype, size=size, cuts=(start, stop)))
-
-    def bands(
-        self, data: Part, *, dtype: np.dtype[Any], size: int, cuts: Sequence[int]
+        self,
+        data: Part,
+        *,
+        dtype: np.dtype[Any],
+        size: int,
+        cuts: Sequence[int],
+        decoded: Decoded | None = None,
     ) -> Iterator[NDArray[Any]]:
-        """`DecodeBands`: one walk along the lengths for all of them. A block that two bands share
-        is decoded for each.
+        """One walk along the lengths for all bands. A block that two of them share is decoded for
+        each, unless it is kept.
         """
         item = dtype.itemsize
         block, body, tail = self._layout(data, item, size * item)
@@ -126,30 +126,38 @@ class _Blocks:
             first = min(start * item, body) // block
             last = -(-min(stop * item, body) // block)
             begin, end = first * block, min(last * block, body)
-            more = tail if stop * item > body else 0
             its = starts[first - passed : last - passed + 1]
-            out = self._decoded(data, its, item, block, end - begin, more)
+            more = tail if stop * item > body else 0
+            self._refuse_bomb(its[-1] - its[0], end - begin)
+            if decoded is None:
+                out, missing = np.empty(end - begin + more, np.uint8), [(begin, end)]
+            else:
+                self._refuse_bomb(len(data), body)
+                out = decoded.room(body + tail)[begin : end + more]
+                missing = decoded.missing(begin, end)
+            for low, high in missing:
+                part = its[low // block - first : -(-high // block) - first + 1]
+                self._decode(data, part, item, block, out[low - begin : high - begin])
+            if decoded is not None:
+                decoded.add(begin, end)
+            if more:
+                out[end - begin :] = _exactly(data, its[-1], more)
             yield np.frombuffer(out.data, dtype, stop - start, start * item - begin)
 
-    def _decoded(
-        self, data: Part, starts: list[int], item: int, block: int, size: int, tail: int
-    ) -> Bytes:
-        """The `size` bytes in blocks that start where said, and a raw tail behind them."""
-        coded = starts[-1] - starts[0]
+    def _refuse_bomb(self, coded: int, size: int) -> None:
+        """Before memory is taken."""
         if coded * self.ratio < size:
             raise PayloadError(f"{coded} compressed bytes cannot hold {size}")
-        out = np.empty(size + tail, np.uint8)
-        pixels = out[:size]
+
+    def _decode(self, data: Part, starts: list[int], item: int, block: int, out: Bytes) -> None:
+        """The bytes in blocks that start where said."""
         try:
             if self.shuffled:
-                self._unshuffled(data, starts, item, block, pixels)
-            elif size:
-                self.expand(data, starts, block, pixels)
+                self._unshuffled(data, starts, item, block, out)
+            elif len(out):
+                self.expand(data, starts, block, out)
         except _CODEC_ERRORS as error:
             raise PayloadError(f"compressed pixels are corrupt: {error}") from error
-        if tail:
-            out[size:] = _exactly(data, starts[-1], tail)
-        return out
 
     def _unshuffled(
         self, data: Part, starts: list[int], item: int, block: int, pixels: Bytes
@@ -217,20 +225,29 @@ def _exactly(data: Part, start: int, count: int) -> Bytes:
 
 
 def _decode_lz4(
-    data: Part, *, dtype: np.dtype[Any], size: int, start: int, stop: int
-) -> NDArray[Any]:
+    data: Part,
+    *,
+    dtype: np.dtype[Any],
+    size: int,
+    cuts: Sequence[int],
+    decoded: Decoded | None = None,
+) -> Iterator[NDArray[Any]]:
     """`Decode` for one LZ4 block: all of it is decoded, because LZ4 only runs from its start."""
     nbytes = size * dtype.itemsize
     if nbytes > min(_LZ4_MAX_BYTES, len(data) * _LZ4_RATIO):
         raise PayloadError(f"{len(data)} bytes of LZ4 cannot hold {nbytes} bytes of pixels")
-    out = np.empty(nbytes, np.uint8)
-    try:
-        done = len(_lz4_decode(data, out=out))
-    except Lz4Error as error:
-        raise PayloadError(f"compressed pixels are corrupt: {error}") from error
-    if done != nbytes:
-        raise PayloadError(f"LZ4 holds {done} bytes of pixels where {nbytes} are due")
-    return out.view(dtype)[start:stop]
+    decoded = decoded or Decoded()
+    out = decoded.room(nbytes)
+    if decoded.missing(0, nbytes):
+        try:
+            done = len(_lz4_decode(data, out=out))
+        except Lz4Error as error:
+            raise PayloadError(f"compressed pixels are corrupt: {error}") from error
+        if done != nbytes:
+            raise PayloadError(f"LZ4 holds {done} bytes of pixels where {nbytes} are due")
+        decoded.add(0, nbytes)
+    for start, stop in pairwise(cuts):
+        yield out.view(dtype)[start:stop]
 
 
 def _encode_raw(pixels: NDArray[Any]) -> Part:
@@ -292,13 +309,11 @@ def _flat(pixels: NDArray[Any]) -> NDArray[Any]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """One row of the table. `encode` takes pixels of any shape in their wire's byte order and
-    raises PayloadError where the encoding cannot hold them; `bands` is None where nothing is
-    gained by decoding a band after another.
+    raises PayloadError where the encoding cannot hold them.
     """
 
     decode: Decode
     encode: Callable[[NDArray[Any]], Part]
-    bands: DecodeBands | None = None
 
 
 _LZ4_HDF5 = _Blocks(shuffled=False, ratio=_LZ4_RATIO, expand=_lz4_blocks)
@@ -308,9 +323,9 @@ _BSZSTD = _Blocks(shuffled=True, ratio=_ZSTD_RATIO, expand=_zstd_blocks)
 CODECS: Final[Mapping[str, Codec]] = {
     "raw": Codec(decode=decode_raw, encode=_encode_raw),
     "lz4": Codec(decode=_decode_lz4, encode=_encode_lz4),
-    "lz4-hdf5": Codec(decode=_LZ4_HDF5, encode=_encode_lz4_hdf5, bands=_LZ4_HDF5.bands),
-    "bslz4": Codec(decode=_BSLZ4, encode=_encode_bslz4, bands=_BSLZ4.bands),
-    "bszstd": Codec(decode=_BSZSTD, encode=_encode_bszstd, bands=_BSZSTD.bands),
+    "lz4-hdf5": Codec(decode=_LZ4_HDF5, encode=_encode_lz4_hdf5),
+    "bslz4": Codec(decode=_BSLZ4, encode=_encode_bslz4),
+    "bszstd": Codec(decode=_BSZSTD, encode=_encode_bszstd),
 }
 
 
@@ -318,15 +333,8 @@ def encoded_payload(
     data: Part, *, dtype: np.dtype[Any], shape: tuple[int, ...], encoding: str
 ) -> Payload:
     """A payload whose pixels `CODECS[encoding]` decodes."""
-    codec = CODECS[encoding]
-    return Payload(
-        data=data,
-        dtype=dtype,
-        shape=shape,
-        encoding=encoding,
-        decode=codec.decode,
-        decode_bands=codec.bands,
-    )
+    decode = CODECS[encoding].decode
+    return Payload(data=data, dtype=dtype, shape=shape, encoding=encoding, decode=decode)
 
 
 def recoded(payload: Payload, *, carried: Container[str], encoding: str) -> Payload:
@@ -347,8 +355,13 @@ def broken_payload(reason: str) -> Payload:
     """
 
     def decode(
-        data: Part, *, dtype: np.dtype[Any], size: int, start: int, stop: int
-    ) -> NDArray[Any]:
+        data: Part,
+        *,
+        dtype: np.dtype[Any],
+        size: int,
+        cuts: Sequence[int],
+        decoded: Decoded | None = None,
+    ) -> Iterator[NDArray[Any]]:
         raise PayloadError(reason)
 
     return Payload(data=b"", dtype=np.dtype(np.uint8), shape=(1, 1), encoding=BROKEN, decode=decode)

@@ -1,6 +1,7 @@
 """Regions against a reader that looks at one pixel at a time."""
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,11 +145,9 @@ def spied(frame: NDArray[Any]) -> tuple[Payload, list[tuple[int, int]]]:
     """A payload that notes which elements were decoded."""
     asked: list[tuple[int, int]] = []
 
-    def decode(
-        data: Part, *, dtype: np.dtype[Any], size: int, start: int, stop: int
-    ) -> NDArray[Any]:
-        asked.append((start, stop))
-        return decode_raw(data, dtype=dtype, size=size, start=start, stop=stop)
+    def decode(data: Part, *, cuts: Sequence[int], **what: Any) -> Iterator[NDArray[Any]]:
+        asked.append((cuts[0], cuts[-1]))
+        return decode_raw(data, cuts=cuts, **what)
 
     plain = array_payload(frame)
     return Payload(data=plain.data, dtype=plain.dtype, shape=plain.shape, decode=decode), asked

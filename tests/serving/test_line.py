@@ -85,7 +85,7 @@ def test_a_hit_is_in_flight_until_its_second_score_and_stays_a_hit_without() -> 
     first, second = in_flight(0), in_flight(1)
     for passage in (first, second):
         line.enter(passage)
-        assert line.found_hit(passage, Hit(score=0.9, until_ns=5, detector=Detector()))
+        assert line.found_hit(passage, hit(passage, 5))
     assert balanced(line.counts())
     assert (line.counts().in_flight, line.counts().diffuse.waiting) == (2, 2)
     line.let_go(first, Reason.DEADLINE, 6)
@@ -96,8 +96,12 @@ def test_a_hit_is_in_flight_until_its_second_score_and_stays_a_hit_without() -> 
     assert (counts.kept, counts.unjudged, counts.diffuse.waiting) == (2, {}, 0)
     assert (counts.diffuse.no, counts.diffuse.unjudged) == (1, {Reason.DEADLINE: 1})
     # Too late: it has gone on.
-    assert not line.found_hit(first, Hit(score=0.9, until_ns=9, detector=Detector()))
+    assert not line.found_hit(first, hit(first, 9))
     assert line.counts().diffuse.offered == 2
+
+
+def hit(passage: InFlight, until_ns: int) -> Hit:
+    return Hit(frame=passage.frame, score=0.9, until_ns=until_ns, detector=Detector())
 
 
 def judged(number: int, diffuse: Diffuse) -> Verdict:
@@ -109,7 +113,7 @@ def test_a_front_that_waits_for_the_second_step_is_told_when_the_line_is_half_fu
     line = Line(20)
     passage = in_flight(0)
     line.enter(passage)
-    line.found_hit(passage, Hit(score=0.9, until_ns=5, detector=Detector()))
+    line.found_hit(passage, hit(passage, 5))
     assert line.half_full
     assert not line.crowded
     # It would wait 30 s for anything else.

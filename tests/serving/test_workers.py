@@ -144,7 +144,7 @@ def test_a_hit_of_the_series_before_is_read_with_that_series_detector(tmp_path: 
     bench.diffuse.begin(Mark(now))
     for passage, (_, start) in zip(passages, hits, strict=True):
         bench.line.enter(passage)
-        bench.diffuse.offer(passage, 0.9, start.detector)
+        bench.diffuse.offer(passage, passage.frame, 0.9, start.detector)
     bench.second_step()
     found = [None if one.verdict is None else one.verdict.diffuse for one in passages]
     assert [None if one is None else one.score for one in found] == pytest.approx([0.2, 0.8, 0.2])

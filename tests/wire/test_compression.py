@@ -2,11 +2,14 @@
 
 import struct
 import tracemalloc
+from itertools import pairwise
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hitfinder.errors import PayloadError
 from hitfinder.frame import Payload, array_payload
@@ -88,6 +91,67 @@ def test_bands_one_after_another_are_the_frame_s_rows(dtype: str, encoding: str)
     for cuts in ((-1, 5), (0, 132)):
         with pytest.raises(PayloadError, match="outside"):
             list(payload.bands(cuts))
+
+
+@given(
+    encoding=st.sampled_from(sorted(CODECS)),
+    dtype=st.sampled_from(["u1", "<u2", "<u4"]),
+    reads=st.lists(st.lists(st.integers(0, 131), min_size=2, max_size=4).map(sorted), max_size=4),
+)
+def test_what_was_read_before_changes_nothing(
+    encoding: str, dtype: str, reads: list[list[int]]
+) -> None:
+    frame = noise(dtype, (131, 257))
+    payload = encode(frame, encoding).remembering()
+    for cuts in reads:
+        bands = payload.bands(cuts)
+        for (start, stop), band in zip(pairwise(cuts), bands, strict=True):
+            assert band.tobytes() == frame[start:stop].tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<u4"])
+@pytest.mark.parametrize("encoding", ["lz4", *BLOCKED])
+def test_what_was_decoded_is_not_decoded_again(encoding: str, dtype: str) -> None:
+    frame = pixels(dtype, (400, 513))
+    data = bytearray(encode(frame, encoding).data)
+    payload = encoded_payload(
+        memoryview(data), dtype=frame.dtype, shape=frame.shape, encoding=encoding
+    ).remembering()
+    again = payload.remembering()
+    for start, stop in ((150, 200), (100, 160), (120, 300)):
+        assert np.array_equal(payload.rows(start, stop), frame[start:stop])
+    for block in blocks_between(data, encoding, frame[:100].nbytes, frame[:300].nbytes):
+        data[block] = b"\xff" * len(data[block])
+    assert np.array_equal(payload.whole(), frame)
+    with pytest.raises(PayloadError):
+        again.whole()
+
+
+def blocks_between(data: bytearray, encoding: str, start: int, stop: int) -> list[slice]:
+    """Where the blocks lie that hold bytes of pixels in [start, stop) only."""
+    if encoding == "lz4":
+        return [slice(0, len(data))]
+    found, at = [], 12
+    for pixel_byte in range(0, stop - BLOCK_BYTES, BLOCK_BYTES):
+        (length,) = struct.unpack_from(">I", data, at)
+        if pixel_byte >= start:
+            found.append(slice(at + 4, at + 4 + length))
+        at += 4 + length
+    return found
+
+
+@pytest.mark.parametrize("encoding", BLOCKED)
+def test_damage_that_was_met_is_met_again(encoding: str) -> None:
+    frame = pixels("<u2", (400, 512))
+    data = bytearray(encode(frame, encoding).data)
+    data[-400:] = bytes(400)
+    damaged = encoded_payload(bytes(data), dtype=frame.dtype, shape=frame.shape, encoding=encoding)
+    payload = damaged.remembering()
+    assert np.array_equal(payload.rows(100, 200), frame[100:200])
+    for _ in range(2):
+        with pytest.raises(PayloadError):
+            payload.whole()
+    assert np.array_equal(payload.rows(50, 200), frame[50:200])
 
 
 @pytest.mark.parametrize("encoding", BLOCKED)
@@ -210,16 +274,20 @@ def test_a_lying_payload_is_a_payload_error(name: str, encoding: str, data: byte
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("remembers", [False, True])
 @pytest.mark.parametrize("encoding", COMPRESSED)
-def test_a_bomb_is_refused_before_memory_is_taken(encoding: str) -> None:
+def test_a_bomb_is_refused_before_memory_is_taken(encoding: str, remembers: bool) -> None:
     """A small message that claims 8 GiB of pixels."""
     size = 1 << 31
     blocks = 10 * (struct.pack(">I", 12) + bytes(12))
     data = struct.pack(">QI", size * 4, 8192) + blocks
     payload = encoded_payload(data, dtype=np.dtype("<u4"), shape=(size >> 4, 16), encoding=encoding)
+    if remembers:
+        payload = payload.remembering()
     tracemalloc.start()
-    with pytest.raises(PayloadError):
-        payload.whole()
+    for read in (payload.whole, lambda: payload.rows(0, 1)):
+        with pytest.raises(PayloadError):
+            read()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 20
