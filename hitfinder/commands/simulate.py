@@ -29,6 +29,9 @@ KINDS = ("random", "random-diffuse", *_SETS, "demo", *NAMED)
 _SEEDS_APART = 1000
 """Named runs have seeds below; another `--seed` gives each run other shots, never one another's."""
 
+_UNTRAINED = 10**15
+"""Random runs from this seed on: `train` draws its own far below, and a model must not be measured
+on the crystals that it learned from."""
 
 Write = Callable[[], None]
 """Writes one file."""
@@ -47,8 +50,8 @@ def run(
 ) -> int:
     """Write `what` into the folder `target`, made if absent: a run a file, `frames` shots each from
     shot `first` on, of the middle 350 x 350 pixels or of `whole` detectors. "random" and
-    "random-diffuse" draw `runs` runs. Runs with diffuse hits are always whole. Equal arguments give
-    equal files. Exit status 0.
+    "random-diffuse" draw `runs` runs, none that `hitfinder train` learns from. Runs with diffuse
+    hits are always whole. Equal arguments give equal files. Exit status 0.
 
     Raises ConfigError and DataFileError.
     """
@@ -110,11 +113,13 @@ def _jobs(
 def _random(path: Path, seed: int, frames: int, first: int, whole: bool) -> None:
     """A run drawn here, as drawing takes a while, too."""
     side = None if whole else CENTRAL_PX
-    write_series(path, random_run(seed, side, side), frames, first)
+    run = random_run(_UNTRAINED + seed, side, side)
+    write_series(path, replace(run, name=path.stem), frames, first)
 
 
 def _random_diffuse(path: Path, seed: int, frames: int, first: int) -> None:
-    write_series(path, random_diffuse_run(seed), frames, first)
+    run = random_diffuse_run(_UNTRAINED + seed)
+    write_series(path, replace(run, name=path.stem), frames, first)
 
 
 def _written(jobs: dict[Path, Write], processes: int) -> Iterator[Path]:

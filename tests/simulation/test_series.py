@@ -11,6 +11,8 @@ from hitfinder.commands.simulate import run as simulate
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ConfigError
 from hitfinder.simulation.catalog import EXPERIMENTS, NAMED, PAPER_RUNS, central
+from hitfinder.simulation.random_diffuse import random_diffuse_run
+from hitfinder.simulation.random_run import random_run
 from hitfinder.simulation.run import Artefacts
 from hitfinder.simulation.series import write_demo_series, write_series
 from hitfinder.simulation.simulator import Simulator
@@ -88,6 +90,14 @@ def test_the_command_writes_equal_files_for_equal_seeds(tmp_path: Path) -> None:
     assert files == ["random-5.h5", "random-6.h5"]
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize("what", ["random", "random-diffuse"])
+def test_the_command_draws_no_run_that_the_trainer_draws(what: str, tmp_path: Path) -> None:
+    simulate(tmp_path, what=what, frames=1, runs=1, seed=0, whole=False, processes=1)
+    trained_on = random_run(0) if what == "random" else random_diffuse_run(0)
+    (series,) = open_series([tmp_path / f"{what}-0.h5"])
+    assert series.detector.distance_mm != pytest.approx(trained_on.geometry.distance_mm)
 
 
 def test_the_command_gives_named_runs_other_shots_for_other_seeds(tmp_path: Path) -> None:
