@@ -152,6 +152,7 @@ def _simulated(options: Options) -> Simulated:
         shots=shots,
         test_shots=test_shots,
         task="hit",
+        promised=("--sensitivity", options.sensitivity),
     )
 
 

@@ -203,6 +203,7 @@ def _simulated(options: Options) -> Simulated:
         shots=shots,
         test_shots=test_shots,
         task="diffuse",
+        promised=("--specificity", options.specificity),
     )
 
 

@@ -18,6 +18,7 @@ from hitfinder.dataset.labels import apply_labels
 from hitfinder.dataset.series import open_series
 from hitfinder.dataset.split import Split
 from hitfinder.errors import ConfigError
+from hitfinder.evaluation.calibration import hits_needed
 from hitfinder.images.region import RegionSettings
 from hitfinder.inference.model_card import ModelCard, Task
 from hitfinder.training.samples import Draw, Files, Simulated
@@ -130,11 +131,21 @@ def simulated(
     shots: int,
     test_shots: int,
     task: Task,
+    promised: tuple[str, float],
 ) -> Simulated:
     """Material from `runs` random runs, `shots` frames of each; calibration on one other for so
-    many, and tests on named runs.
+    many, and tests on named runs. Raises ConfigError where those are too few for what is promised,
+    whatever is on them: training takes long.
     """
     n_calibrate = -(-runs // calibrated_on)
+    name, share = promised
+    needed = hits_needed(sensitivity=share, confidence=options.confidence)
+    if n_calibrate * shots < needed:
+        raise ConfigError(
+            f"--runs {runs}: the threshold would rest on {n_calibrate * shots} frames, and {name} "
+            f"{share:g} with {options.confidence:.4g} confidence takes {needed} of one kind; "
+            f"name some {2 * calibrated_on * -(-needed // shots)} runs, or a lower {name}"
+        )
     first = options.seed * SEEDS_APART
     return Simulated(
         runs={

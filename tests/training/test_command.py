@@ -170,6 +170,10 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
         lambda at, _: replace(PLAIN, network="li2018", runs=3),
         "li2018 trains on the runs 90, 91, 92",
     ),
+    "too few runs": (
+        lambda at, _: replace(PLAIN, runs=11, shots=9, sensitivity=0.95),
+        "--runs 11: the threshold would rest on 27 frames, and --sensitivity 0.95 with 0.9 ",
+    ),
     "another network": (
         lambda at, _: replace(PLAIN, network="vgg"),
         "--network vgg: known are hit, li2018",

@@ -147,6 +147,7 @@ def test_what_was_learned_from_is_not_judged(
         ({"method": "vgg16", "weights": "random"}, "nothing is taught with --weights random"),
         ({"labels": Path("labels.csv")}, "--labels without --data"),
         ({"runs": 0}, "--runs 0: must be 1 or more"),
+        ({"runs": 4, "specificity": 0.98}, "--runs 4: the threshold would rest on 16 frames"),
     ],
 )
 def test_wrong_options_are_told(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
