@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitfinder.dataset.frames import DataFile, FrameRef, check_frame, plain_payload
-from hitfinder.dataset.location import Location, read_bytes
+from hitfinder.dataset.location import Location, held_bytes, read_bytes
 from hitfinder.errors import DataFileError
 from hitfinder.frame import Detector, Payload
 
@@ -80,7 +80,7 @@ def open_raw(location: Location) -> DataFile:
     shape = tuple(int(size) for size in match["shape"].split("x"))
     offset = int(match["offset"] or 0)
     check_frame(path, dtype, shape)
-    held, frame_bytes = len(read_bytes(path)) - offset, prod(shape) * dtype.itemsize
+    held, frame_bytes = held_bytes(path) - offset, prod(shape) * dtype.itemsize
     if held <= 0 or held % frame_bytes:
         raise DataFileError(
             f"{path}: holds {held} bytes after {offset}, no multiple of the {frame_bytes} that "
@@ -158,8 +158,8 @@ def _read_plane(path: Path, index: int) -> Payload:
 def _read_raw(
     path: Path, index: int, *, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int
 ) -> Payload:
-    data, start = read_bytes(path), offset + index * prod(shape) * dtype.itemsize
-    if start + prod(shape) * dtype.itemsize > len(data):
+    frame_bytes = prod(shape) * dtype.itemsize
+    data = read_bytes(path, frame_bytes, offset + index * frame_bytes)
+    if len(data) < frame_bytes:
         raise DataFileError(f"{path}: has become shorter since it was opened; open it again")
-    pixels = np.frombuffer(data, dtype, count=prod(shape), offset=start)
-    return plain_payload(path, pixels.reshape(shape))
+    return plain_payload(path, np.frombuffer(data, dtype).reshape(shape))

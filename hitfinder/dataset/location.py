@@ -45,14 +45,24 @@ def parse_location(path: Path) -> Location:
     return Location(path=Path(file), inside=inside if separator else None)
 
 
-def read_bytes(path: Path, limit: int = -1) -> bytes:
-    """The file's bytes, decompressed; the first `limit` of them where it is not negative.
+def held_bytes(path: Path) -> int:
+    """How many bytes the file holds, decompressed. Raises DataFileError as `read_bytes` does."""
+    if path.suffix.lower() in _OPENERS:
+        return len(read_bytes(path))
+    read_bytes(path, 1)
+    return path.stat().st_size
+
+
+def read_bytes(path: Path, limit: int = -1, start: int = 0) -> bytes:
+    """The file's bytes from `start` on, decompressed; `limit` of them at most where it is not
+    negative.
 
     Raises DataFileError when the file cannot be read, is empty, or its compression is damaged.
     """
     opener = _OPENERS.get(path.suffix.lower(), Path.open)
     try:
         with opener(path, "rb") as stream:
+            stream.seek(start)
             data: bytes = stream.read(limit)
     except (EOFError, zlib.error) as error:
         raise DataFileError(
@@ -62,6 +72,6 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
         raise DataFileError(
             f"{path}: cannot be read ({error}); check the path, its permissions and the copy"
         ) from error
-    if not data:
+    if not data and not start:
         raise DataFileError(f"{path}: is empty; copy it again or leave it out")
     return data

@@ -1,5 +1,6 @@
 """NumPy arrays and headerless binaries: what their axes mean, and what is refused."""
 
+import gzip
 import io
 import zipfile
 from pathlib import Path
@@ -121,6 +122,9 @@ def test_raw_binaries(
     path.write_bytes(bytes(offset) + array.tobytes())
     spec = f"{dtype},{'x'.join(map(str, shape))}" + (f",offset={offset}" if offset else "")
     np.testing.assert_array_equal(read_all(f"{path}::{spec}"), array)
+    packed = path.with_name("a.bin.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(read_all(f"{packed}::{spec}"), array)
 
 
 def test_raw_sizes_must_fit(tmp_path: Path) -> None:
