@@ -39,6 +39,10 @@ MAX_BATCH_PIXELS = 2**24
 BATCH_SHARE = 4
 """A batch may take the deadline over this; larger ones would make their own frames late."""
 
+REMEMBERED_BYTES = 2**25
+"""Pixels of one frame: of larger ones the first step decodes so small a share that the second gains
+nothing from it, and as many frames as a batch has would take gigabytes."""
+
 IDLE_S = 0.05
 """How long one step may wait for a frame; bounds the time a stop takes."""
 
@@ -238,9 +242,10 @@ class Judge:
 
     def _to_read(self, frame: Frame) -> Frame:
         """The frame, which remembers what is decoded of it where a second step may read more."""
-        if self._diffuse is None:
+        payload = frame.payload
+        if self._diffuse is None or payload.size * payload.dtype.itemsize > REMEMBERED_BYTES:
             return frame
-        return replace(frame, payload=frame.payload.remembering())
+        return replace(frame, payload=payload.remembering())
 
     def _read(
         self, reader: RegionReader, passage: InFlight, frame: Frame, out: NDArray[np.float32]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hitfinder.cascade import PolicySettings
 from hitfinder.frame import Decoded, Frame, Part, Payload
+from hitfinder.serving import judge
 from hitfinder.serving.diffuse import REMEMBERED
 from hitfinder.verdict import Diffuse, Reason
 from hitfinder.wire.compression import CODECS
@@ -88,6 +89,16 @@ def test_they_go_with_the_verdict(bench: Bench, shots: Shots) -> None:
     assert findings(bench) == [Reason.DEADLINE, None, Reason.DEADLINE]
     assert len(bench.diffuse_backlog) == 2  # a second step that hangs has them still
     assert shots.alive() == [False] * 3
+
+
+def test_of_huge_frames_nothing_is_kept(
+    bench: Bench, shots: Shots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "REMEMBERED_BYTES", 31)
+    bench.feed(shots.take(0))
+    bench.run()
+    assert findings(bench) == [Diffuse.YES]
+    assert shots.kept == [None, None]
 
 
 def test_without_a_second_step_nothing_is_kept(tmp_path: Path, shots: Shots) -> None:
