@@ -6,10 +6,10 @@ become pixels (a `Decode` function travels with each payload; `wire.compression`
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,47 +53,28 @@ class Decoded:
         self._start, self._stop = min(start, self._start), max(stop, self._stop)
 
 
-class Decode(Protocol):
-    """Decodes a payload of `size` elements, in C order, one band of them after another: [cuts[0],
-    cuts[1]), [cuts[1], cuts[2]), ... What is made of a band while the processor's cache still holds
-    it costs a fraction.
+Decode = Callable[["Payload", Sequence[int]], Iterator[NDArray[Any]]]
+"""Decodes a payload's elements, in C order, one band of them after another: [cuts[0], cuts[1]),
+[cuts[1], cuts[2]), ... What is made of a band while the processor's cache still holds it costs a
+fraction.
 
-    Yields one-dimensional arrays of exactly so many elements of `dtype`, possibly read-only and
-    sharing memory with `data`; `cuts` never falls. With `decoded`, what is there is not decoded
-    again, and what is decoded is left there. Raises PayloadError, at any band, when the bytes do
-    not hold it. Allocates a small multiple of the elements asked for, whatever the bytes claim (an
-    encoding without blocks, and `decoded`, need room for the whole frame).
-    """
-
-    def __call__(
-        self,
-        data: Part,
-        *,
-        dtype: np.dtype[Any],
-        size: int,
-        cuts: Sequence[int],
-        decoded: Decoded | None = None,
-    ) -> Iterator[NDArray[Any]]:
-        """The bands in order."""
-        ...
+Yields one-dimensional arrays of exactly so many elements of the payload's dtype, possibly read-only
+and sharing memory with its data; `cuts` never falls. Where the payload has `decoded`, what is there
+is not decoded again, and what is decoded is left there. Raises PayloadError, at any band, when the
+bytes do not hold it. Allocates a small multiple of the elements asked for, whatever the bytes claim
+(an encoding without blocks, and `decoded`, need room for the whole frame)."""
 
 
-def decode_raw(
-    data: Part,
-    *,
-    dtype: np.dtype[Any],
-    size: int,
-    cuts: Sequence[int],
-    decoded: Decoded | None = None,
-) -> Iterator[NDArray[Any]]:
+def decode_raw(payload: "Payload", cuts: Sequence[int]) -> Iterator[NDArray[Any]]:
     """`Decode` for uncompressed pixels: views, no copy."""
-    if len(data) != size * dtype.itemsize:
+    item = payload.dtype.itemsize
+    if len(payload.data) != payload.size * item:
         raise PayloadError(
-            f"raw payload holds {len(data)} bytes where its shape and dtype need "
-            f"{size * dtype.itemsize}; check the sender's shape and dtype"
+            f"raw payload holds {len(payload.data)} bytes where its shape and dtype need "
+            f"{payload.size * item}; check the sender's shape and dtype"
         )
     for start, stop in pairwise(cuts):
-        yield np.frombuffer(data, dtype=dtype, count=stop - start, offset=start * dtype.itemsize)
+        yield np.frombuffer(payload.data, payload.dtype, stop - start, start * item)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +123,7 @@ class Payload:
         total, cols = self.flat_shape
         if not 0 <= cuts[0] <= cuts[-1] <= total:
             raise PayloadError(f"rows {cuts[0]}:{cuts[-1]} lie outside the frame's {total} rows")
-        bands = self.decode(
-            self.data,
-            dtype=self.dtype,
-            size=self.size,
-            cuts=[row * cols for row in cuts],
-            decoded=self.decoded,
-        )
+        bands = self.decode(self, [row * cols for row in cuts])
         for (start, stop), flat in zip(pairwise(cuts), bands, strict=True):
             yield flat.reshape(stop - start, cols)
 

@@ -106,20 +106,12 @@ class _Blocks:
     ratio: int
     expand: Callable[[Part, list[int], int, Bytes], None]
 
-    def __call__(
-        self,
-        data: Part,
-        *,
-        dtype: np.dtype[Any],
-        size: int,
-        cuts: Sequence[int],
-        decoded: Decoded | None = None,
-    ) -> Iterator[NDArray[Any]]:
+    def __call__(self, payload: Payload, cuts: Sequence[int]) -> Iterator[NDArray[Any]]:
         """One walk along the lengths for all bands. A block that two of them share is decoded for
         each, unless it is kept.
         """
-        item = dtype.itemsize
-        block, body, tail = self._layout(data, item, size * item)
+        data, decoded, item = payload.data, payload.decoded, payload.dtype.itemsize
+        block, body, tail = self._layout(data, item, payload.size * item)
         passed = min(cuts[0] * item, body) // block
         starts = _walk(data, passed, -(-min(cuts[-1] * item, body) // block))
         for start, stop in pairwise(cuts):
@@ -128,11 +120,9 @@ class _Blocks:
             begin, end = first * block, min(last * block, body)
             its = starts[first - passed : last - passed + 1]
             more = tail if stop * item > body else 0
-            self._refuse_bomb(its[-1] - its[0], end - begin)
             if decoded is None:
                 out, missing = np.empty(end - begin + more, np.uint8), [(begin, end)]
             else:
-                self._refuse_bomb(len(data), body)
                 out = decoded.room(body + tail)[begin : end + more]
                 missing = decoded.missing(begin, end)
             for low, high in missing:
@@ -142,12 +132,7 @@ class _Blocks:
                 decoded.add(begin, end)
             if more:
                 out[end - begin :] = _exactly(data, its[-1], more)
-            yield np.frombuffer(out.data, dtype, stop - start, start * item - begin)
-
-    def _refuse_bomb(self, coded: int, size: int) -> None:
-        """Before memory is taken."""
-        if coded * self.ratio < size:
-            raise PayloadError(f"{coded} compressed bytes cannot hold {size}")
+            yield np.frombuffer(out.data, payload.dtype, stop - start, start * item - begin)
 
     def _decode(self, data: Part, starts: list[int], item: int, block: int, out: Bytes) -> None:
         """The bytes in blocks that start where said."""
@@ -185,6 +170,8 @@ class _Blocks:
                 f"the compression header says {said} bytes of pixels where shape and dtype "
                 f"need {nbytes}; check the sender's shape and dtype"
             )
+        if len(data) * self.ratio < nbytes:  # before memory is taken
+            raise PayloadError(f"{len(data)} compressed bytes cannot hold {nbytes}")
         unit = 8 * item if self.shuffled else 1
         block = block or BLOCK_BYTES
         if item not in _ITEM_BYTES or block % unit:
@@ -224,19 +211,12 @@ def _exactly(data: Part, start: int, count: int) -> Bytes:
     return np.frombuffer(data, np.uint8, count, start)
 
 
-def _decode_lz4(
-    data: Part,
-    *,
-    dtype: np.dtype[Any],
-    size: int,
-    cuts: Sequence[int],
-    decoded: Decoded | None = None,
-) -> Iterator[NDArray[Any]]:
+def _decode_lz4(payload: Payload, cuts: Sequence[int]) -> Iterator[NDArray[Any]]:
     """`Decode` for one LZ4 block: all of it is decoded, because LZ4 only runs from its start."""
-    nbytes = size * dtype.itemsize
+    data, nbytes = payload.data, payload.size * payload.dtype.itemsize
     if nbytes > min(_LZ4_MAX_BYTES, len(data) * _LZ4_RATIO):
         raise PayloadError(f"{len(data)} bytes of LZ4 cannot hold {nbytes} bytes of pixels")
-    decoded = decoded or Decoded()
+    decoded = payload.decoded or Decoded()
     out = decoded.room(nbytes)
     if decoded.missing(0, nbytes):
         try:
@@ -247,7 +227,7 @@ def _decode_lz4(
             raise PayloadError(f"LZ4 holds {done} bytes of pixels where {nbytes} are due")
         decoded.add(0, nbytes)
     for start, stop in pairwise(cuts):
-        yield out.view(dtype)[start:stop]
+        yield out.view(payload.dtype)[start:stop]
 
 
 def _encode_raw(pixels: NDArray[Any]) -> Part:
@@ -354,14 +334,7 @@ def broken_payload(reason: str) -> Payload:
     key of CODECS, so that no encoder passes it on as pixels.
     """
 
-    def decode(
-        data: Part,
-        *,
-        dtype: np.dtype[Any],
-        size: int,
-        cuts: Sequence[int],
-        decoded: Decoded | None = None,
-    ) -> Iterator[NDArray[Any]]:
+    def decode(payload: Payload, cuts: Sequence[int]) -> Iterator[NDArray[Any]]:
         raise PayloadError(reason)
 
     return Payload(data=b"", dtype=np.dtype(np.uint8), shape=(1, 1), encoding=BROKEN, decode=decode)

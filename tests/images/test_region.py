@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from hitfinder.errors import ConfigError, PayloadError
-from hitfinder.frame import Detector, Part, Payload, array_payload, decode_raw
+from hitfinder.frame import Detector, Payload, array_payload, decode_raw
 from hitfinder.images import region
 from hitfinder.images.gather import GatherMap
 from hitfinder.images.region import ROWS_BETWEEN_MODULES, RegionSettings, plan_region
@@ -145,9 +145,9 @@ def spied(frame: NDArray[Any]) -> tuple[Payload, list[tuple[int, int]]]:
     """A payload that notes which elements were decoded."""
     asked: list[tuple[int, int]] = []
 
-    def decode(data: Part, *, cuts: Sequence[int], **what: Any) -> Iterator[NDArray[Any]]:
+    def decode(payload: Payload, cuts: Sequence[int]) -> Iterator[NDArray[Any]]:
         asked.append((cuts[0], cuts[-1]))
-        return decode_raw(data, cuts=cuts, **what)
+        return decode_raw(payload, cuts)
 
     plain = array_payload(frame)
     return Payload(data=plain.data, dtype=plain.dtype, shape=plain.shape, decode=decode), asked

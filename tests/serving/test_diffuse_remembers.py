@@ -1,7 +1,7 @@
 """What the first step decoded of a hit is not decoded again, and kept no longer than it must be."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hitfinder.cascade import PolicySettings
-from hitfinder.frame import Decoded, Frame, Part, Payload
+from hitfinder.frame import Decoded, Frame, Payload
 from hitfinder.serving import judge
 from hitfinder.serving.diffuse import REMEMBERED
 from hitfinder.verdict import Diffuse, Reason
@@ -31,11 +31,10 @@ class Shots:
         data = bytearray(CODECS["bslz4"].encode(pixels))
         self._data.append(data)
 
-        def decode(
-            data: Part, *, decoded: Decoded | None = None, **what: Any
-        ) -> Iterator[NDArray[Any]]:
+        def decode(payload: Payload, cuts: Sequence[int]) -> Iterator[NDArray[Any]]:
+            decoded = payload.decoded
             self.kept.append(None if decoded is None else weakref.ref(decoded))
-            return CODECS["bslz4"].decode(data, decoded=decoded, **what)
+            return CODECS["bslz4"].decode(payload, cuts)
 
         payload = Payload(
             data=memoryview(data),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import BadMessageError, LedgerError, PayloadError
-from hitfinder.frame import Detector, Part, Passed, Payload, array_payload
+from hitfinder.frame import Detector, Passed, Payload, array_payload
 from hitfinder.ledger.report import read_report
 from hitfinder.serving.publish import share_of
 from hitfinder.testing.fakes import FakeReader, whole_frame
@@ -23,7 +23,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def undecodable() -> Payload:
-    def decode(data: Part, **_: Any) -> Any:
+    def decode(payload: Payload, cuts: Any) -> Any:
         raise PayloadError("made to be broken")
 
     return Payload(data=b"", dtype=np.dtype(np.uint16), shape=(4, 4), decode=decode)
