@@ -26,6 +26,10 @@ memory was full for a moment must not cost the judgements of all a sender's fram
 without series starts gives no other occasion."""
 
 
+UNCOUNTED = 2
+"""Runs of a new shape before one is timed."""
+
+
 class Model(Protocol):
     """Scores frames."""
 
@@ -189,10 +193,11 @@ class Scorer(Generic[ReaderT]):
         self._model.warm([(size, rows, cols) for size in sizes])
 
     def cost_ns(self, rows: int, cols: int, times: int = 1) -> int:
-        """What one frame takes, measured: the quickest of so many runs. One before does not count:
-        the first of anything is slower.
+        """What one frame takes, measured: the quickest of so many runs. Two before do not count: a
+        shape's first is slower, and on a CPU its second, for which memory is laid out.
         """
-        self.warm(rows, cols, [1])
+        for _ in range(UNCOUNTED):
+            self.warm(rows, cols, [1])
         self._moves_at_warming = self._model.moves
         return min(self._timed_run(rows, cols) for _ in range(times))
 

@@ -62,7 +62,7 @@ def test_a_batch_never_mixes_shapes(bench: Bench) -> None:
 
 def test_batches_are_padded_and_every_size_is_warmed_first(bench: Bench) -> None:
     bench.judge.prepare((4, 4))
-    assert bench.model.warmed == [(1, 4, 4), (1, 4, 4), (2, 4, 4), (4, 4, 4)]
+    assert bench.model.warmed == [(size, 4, 4) for size in (1, 1, 1, 2, 4)]
     bench.feed(*(frame(number, MISS) for number in range(3)))
     bench.run()
     assert bench.model.batches == [(4, 4, 4)]
@@ -105,7 +105,7 @@ def test_a_shape_that_no_detector_has_costs_no_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert peak < 2**20
     assert fates(bench) == [Reason.DECODE, Reason.DECODE, Outcome.KEPT]
-    assert bench.model.warmed == [(size, 4, 4) for size in (1, 1, 2, 4)]
+    assert bench.model.warmed == [(size, 4, 4) for size in (1, 1, 1, 2, 4)]
     assert asked == [(46_000, 46_000), (4, 4)]
 
 
