@@ -109,7 +109,8 @@ def start(
         return cpu_session(graph, threads), in_a_line(error)
     if CUDA in session.get_providers():
         return session, ""
-    return session, in_a_line(said.getvalue()) or "CUDA did not start: no GPU that it can use"
+    why = in_a_line(said.getvalue()) or "CUDA did not start: no GPU that it can use"
+    return cpu_session(graph, threads), why
 
 
 def in_a_line(error: Exception | str) -> str:

@@ -141,6 +141,8 @@ def test_auto_falls_back_and_says_why(
     assert model.why == "Failed to load libcublas.so.13: no such file"
     assert model.score(batch(0.5)).tolist() == [0.5]
     assert capfd.readouterr() == ("", "")
+    # As fast as one for which nobody wanted CUDA.
+    assert model._session.get_session_options().enable_mem_pattern
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
