@@ -91,15 +91,11 @@ def _jobs(
     if what == "demo":
         path = target / "demo.h5"
         return {path: partial(write_demo_series, path, frames, seed)}
-    if what == "random-diffuse":
-        paths = {target / f"{what}-{one}.h5": one for one in range(seed, seed + runs)}
+    if what in ("random", "random-diffuse"):
+        paths = {one: target / f"{what}-{one}.h5" for one in range(seed, seed + runs)}
         return {
-            path: partial(_random_diffuse, path, one, frames, first) for path, one in paths.items()
-        }
-    if what == "random":
-        paths = {target / f"random-{one}.h5": one for one in range(seed, seed + runs)}
-        return {
-            path: partial(_random, path, one, frames, first, whole) for path, one in paths.items()
+            path: partial(_random, path, _UNTRAINED + one, frames, first, whole, what)
+            for one, path in paths.items()
         }
     jobs: dict[Path, Write] = {}
     for one in _SETS.get(what) or (NAMED[what],):
@@ -110,15 +106,10 @@ def _jobs(
     return jobs
 
 
-def _random(path: Path, seed: int, frames: int, first: int, whole: bool) -> None:
+def _random(path: Path, seed: int, frames: int, first: int, whole: bool, what: str) -> None:
     """A run drawn here, as drawing takes a while, too."""
     side = None if whole else CENTRAL_PX
-    run = random_run(_UNTRAINED + seed, side, side)
-    write_series(path, replace(run, name=path.stem), frames, first)
-
-
-def _random_diffuse(path: Path, seed: int, frames: int, first: int) -> None:
-    run = random_diffuse_run(_UNTRAINED + seed)
+    run = random_run(seed, side, side) if what == "random" else random_diffuse_run(seed)
     write_series(path, replace(run, name=path.stem), frames, first)
 
 

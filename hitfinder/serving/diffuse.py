@@ -17,7 +17,7 @@ What this file does not know: sockets, and which model or region it has been giv
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,10 @@ judge's 2 % an estimate made while the machine was busy would keep them out for 
 REMEMBERED = 4
 """So many hits wait with what the first step decoded of them, which is then not decoded again. Each
 takes memory for all pixels of a frame, so those behind them wait without."""
+
+REMEMBERED_BYTES = 2**25
+"""Pixels of one frame: of larger ones the first step decodes so small a share that the second gains
+nothing from it, and as many frames as a batch has would take gigabytes."""
 
 IDLE_S = 0.05
 """How long one step may wait for a hit; bounds the time a stop takes."""
@@ -108,6 +112,13 @@ class DiffuseStage:
     def begin(self, mark: Mark) -> None:
         """A series starts: time to get ready for its hits. Those of the one before may follow."""
         self._backlog.put(mark, always=True)
+
+    def remembering(self, frame: Frame) -> Frame:
+        """The frame as the first step should read it: what it decodes is not decoded again here."""
+        payload = frame.payload
+        if payload.size * payload.dtype.itemsize > REMEMBERED_BYTES:
+            return frame
+        return replace(frame, payload=payload.remembering())
 
     def offer(self, passage: InFlight, frame: Frame, score: float, detector: Detector) -> None:
         """A hit: the frame as the hit model read it, its score, and its series' detector. Settled

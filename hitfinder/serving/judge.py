@@ -15,7 +15,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +38,6 @@ MAX_BATCH_PIXELS = 2**24
 
 BATCH_SHARE = 4
 """A batch may take the deadline over this; larger ones would make their own frames late."""
-
-REMEMBERED_BYTES = 2**25
-"""Pixels of one frame: of larger ones the first step decodes so small a share that the second gains
-nothing from it, and as many frames as a batch has would take gigabytes."""
 
 IDLE_S = 0.05
 """How long one step may wait for a frame; bounds the time a stop takes."""
@@ -217,7 +213,9 @@ class Judge:
         buffer = batch.buffer
         ready: list[tuple[InFlight, Frame]] = []
         for passage in batch.passages:
-            frame = self._to_read(passage.frame)
+            frame = passage.frame
+            if self._diffuse is not None:
+                frame = self._diffuse.remembering(frame)
             if self._read(batch.reader, passage, frame, buffer[len(ready)]):
                 ready.append((passage, frame))
         if not ready:
@@ -239,13 +237,6 @@ class Judge:
         self._line.settle_all(verdicts)
         if self._hot_pixels is not None:
             self._hot_pixels.learn()
-
-    def _to_read(self, frame: Frame) -> Frame:
-        """The frame, which remembers what is decoded of it where a second step may read more."""
-        payload = frame.payload
-        if self._diffuse is None or payload.size * payload.dtype.itemsize > REMEMBERED_BYTES:
-            return frame
-        return replace(frame, payload=payload.remembering())
 
     def _read(
         self, reader: RegionReader, passage: InFlight, frame: Frame, out: NDArray[np.float32]

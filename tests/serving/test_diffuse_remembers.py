@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hitfinder.cascade import PolicySettings
 from hitfinder.frame import Decoded, Frame, Payload
-from hitfinder.serving import judge
+from hitfinder.serving import diffuse
 from hitfinder.serving.diffuse import REMEMBERED
 from hitfinder.verdict import Diffuse, Reason
 from hitfinder.wire.compression import CODECS
@@ -93,7 +93,7 @@ def test_they_go_with_the_verdict(bench: Bench, shots: Shots) -> None:
 def test_of_huge_frames_nothing_is_kept(
     bench: Bench, shots: Shots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge, "REMEMBERED_BYTES", 31)
+    monkeypatch.setattr(diffuse, "REMEMBERED_BYTES", 31)
     bench.feed(shots.take(0))
     bench.run()
     assert findings(bench) == [Diffuse.YES]

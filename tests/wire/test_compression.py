@@ -140,12 +140,18 @@ def blocks_between(data: bytearray, encoding: str, start: int, stop: int) -> lis
     return found
 
 
-@pytest.mark.parametrize("encoding", BLOCKED)
-def test_damage_that_was_met_is_met_again(encoding: str) -> None:
+def damaged_at_the_end(encoding: str) -> tuple[np.ndarray[Any, Any], Payload]:
+    """A frame (400, 512), and a payload of it whose last blocks are spoilt."""
     frame = pixels("<u2", (400, 512))
     data = bytearray(encode(frame, encoding).data)
     data[-400:] = bytes(400)
-    damaged = encoded_payload(bytes(data), dtype=frame.dtype, shape=frame.shape, encoding=encoding)
+    payload = encoded_payload(bytes(data), dtype=frame.dtype, shape=frame.shape, encoding=encoding)
+    return frame, payload
+
+
+@pytest.mark.parametrize("encoding", BLOCKED)
+def test_damage_that_was_met_is_met_again(encoding: str) -> None:
+    frame, damaged = damaged_at_the_end(encoding)
     payload = damaged.remembering()
     assert np.array_equal(payload.rows(100, 200), frame[100:200])
     for _ in range(2):
@@ -156,10 +162,7 @@ def test_damage_that_was_met_is_met_again(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", BLOCKED)
 def test_bands_come_one_by_one_until_the_damage(encoding: str) -> None:
-    frame = pixels("<u2", (400, 512))
-    data = bytearray(encode(frame, encoding).data)
-    data[-400:] = bytes(400)
-    damaged = encoded_payload(bytes(data), dtype=frame.dtype, shape=frame.shape, encoding=encoding)
+    frame, damaged = damaged_at_the_end(encoding)
     bands = damaged.bands((0, 100, 200, 400))
     assert np.array_equal(next(bands), frame[:100])
     assert np.array_equal(next(bands), frame[100:200])
@@ -169,12 +172,7 @@ def test_bands_come_one_by_one_until_the_damage(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", BLOCKED)
 def test_a_band_survives_damage_outside_its_blocks(encoding: str) -> None:
-    frame = pixels("<u2", (400, 512))
-    payload = encode(frame, encoding)
-    data = bytearray(payload.data)
-    data[-400:] = bytes(400)
-
-    damaged = encoded_payload(bytes(data), dtype=frame.dtype, shape=frame.shape, encoding=encoding)
+    frame, damaged = damaged_at_the_end(encoding)
     assert np.array_equal(damaged.rows(100, 200), frame[100:200])
     with pytest.raises(PayloadError):
         damaged.whole()
