@@ -141,7 +141,10 @@ def _mini_header(path: Path, text: str) -> dict[str, float]:
         try:
             value = float(match[1]) * factor
         except ValueError as error:
-            raise DataFileError(f"{path}: its header says '{match[0]}', no number") from error
+            raise DataFileError(
+                f"{path}: its header says '{match[0]}', which is no number; correct it there, or "
+                "move the file out of the folder"
+            ) from error
         if math.isfinite(value) and value != 0:
             values[field] = value
     return values

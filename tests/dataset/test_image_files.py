@@ -254,6 +254,13 @@ def test_zeros_of_a_cbf_are_what_nobody_entered(tmp_path: Path) -> None:
     assert detector.pixel_x_mm == pytest.approx(0.172)
 
 
+def test_a_number_that_is_none_is_named_with_its_file_and_the_remedy(tmp_path: Path) -> None:
+    _write_cbf(tmp_path / "a.cbf", "# Wavelength 0.9.7 A\r\n", counts(8, 9))
+    said = r"a\.cbf: its header says 'Wavelength 0\.9\.7 A', which is no number; correct it"
+    with pytest.raises(DataFileError, match=said):
+        open_series([tmp_path])
+
+
 def test_images_of_one_folder_are_parted_where_their_headers_say_another_experiment(
     tmp_path: Path,
 ) -> None:
