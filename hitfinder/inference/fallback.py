@@ -12,6 +12,7 @@ told), and devices: spares are tried in order.
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -35,10 +36,10 @@ class LastingModel:
 
     def __init__(self, model: OnnxModel, spares: Sequence[Spare], moved: Moved) -> None:
         self._model = model
-        self._spares = list(spares)
+        self._spares = [cache(spare) for spare in spares]
         self._moved = moved
         self._failures = 0
-        self._counts = threading.Lock()
+        self._moving = threading.Lock()
         self._lost: list[OnnxModel] = []
         """Kept for good: ONNX Runtime may abort where it frees what a dead GPU holds."""
 
@@ -69,39 +70,50 @@ class LastingModel:
         try:
             scores = model.score(batch)
         except ModelRunError as error:
-            with self._counts:
+            with self._moving:
                 if model is self._model:  # else another thread has moved on from it
                     self._failures += 1
                     if self._failures >= IN_A_ROW:
-                        self._move(str(error))
+                        size, rows, cols = batch.shape
+                        self._move(str(error), [(size, rows, cols)])
             raise
         self._failures = 0
         return scores
 
     def warm(self, shapes: Iterable[tuple[int, int, int]]) -> None:
-        """Run each (N, H, W) once; a model that cannot is replaced at once, as no frame waits.
-        Raises ModelRunError when no spare can, either.
+        """Run each (N, H, W) once; a model that cannot is replaced at once by a spare that can, as
+        no frame waits. Raises ModelRunError when none can.
         """
         wanted = list(shapes)
         while True:
+            model = self._model
             try:
-                self._model.warm(wanted)
+                model.warm(wanted)
             except ModelRunError as error:
-                if not self._move(str(error)):
-                    raise
+                with self._moving:
+                    if model is self._model and not self._move(str(error), wanted):
+                        raise
             else:
                 return
 
-    def _move(self, why: str) -> bool:
-        """Go on with the next spare; False when none is left."""
-        while self._spares:
+    def _move(self, why: str, wanted: Sequence[tuple[int, int, int]]) -> bool:
+        """Go on with the first spare that can run these shapes; False when none can. Those that do
+        not load are not tried again.
+        """
+        for spare in list(self._spares):
             try:
-                model = self._spares.pop(0)()
+                model = spare()
             except HitfinderError as error:
+                self._spares.remove(spare)
                 logging.getLogger("hitfinder.model").warning("cannot go on with a spare: %s", error)
                 continue
-            self._lost.append(self._model)
-            self._model, self._failures = model, 0
+            try:
+                model.warm(wanted)
+            except ModelRunError:
+                continue
+            del self._spares[: self._spares.index(spare) + 1]
+            lost, self._model, self._failures = self._model, model, 0
+            self._lost.append(lost)
             self._moved(model, why)
             return True
         return False

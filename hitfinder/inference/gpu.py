@@ -92,12 +92,16 @@ class Uploads:
 
 def page_locked(shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Memory for a batch, page-locked where CUDA allows it, all zeros; it is unlocked when the
-    last view of it is gone.
+    last view of it is gone. Raises MemoryError.
 
     ONNX Runtime's own page-locked allocator can be had in Python from 1.26 on, and only for a
     CUDA provider loaded as a plug-in; the CUDA runtime under it does the same for every version.
     """
-    pages = mmap.mmap(-1, max(1, math.prod(shape)) * 4)  # shares no page with anything else
+    size = max(1, math.prod(shape)) * 4
+    try:
+        pages = mmap.mmap(-1, size)  # shares no page with anything else
+    except OSError as error:
+        raise MemoryError(f"no {size} bytes for a batch of shape {shape}: {error}") from error
     memory = np.frombuffer(pages, np.float32)
     runtime = _cuda_runtime()
     if runtime is not None:

@@ -112,19 +112,22 @@ class Judge:
         self._scorer.prepare(payload_shape)
 
     def warm(self, rows: int, cols: int) -> None:
-        """Run every size of batch that will occur, and none that takes too long to be useful."""
+        """Run every size of batch that will occur, and none that takes too long to be useful.
+        Raises HitfinderError and MemoryError.
+        """
         self._backlog.cost_ns = self._scorer.cost_ns(rows, cols)
         in_time = int(self._deadline_ns / BATCH_SHARE / max(1, self._backlog.cost_ns))
         limit = max(1, min(self._batch_size, MAX_BATCH_PIXELS // (rows * cols), in_time))
         sizes = [size for size in BATCH_SIZES if size <= limit]
         self._scorer.warm(rows, cols, sizes[1:])
+        # Before anything else changes: where there is no memory, all stays as it was.
+        self._buffers.prepare(sizes[-1], rows, cols)
         self._size = sizes[-1]
         # A batch may be filling: another thread's may just have found the model on a new device.
         held = self._batcher.flush()
         self._batcher = Batcher[InFlight](size=self._size, wait_ns=self._wait_ns)
         for passage in held:
             self._batcher.add(passage, self._clock())
-        self._buffers.prepare(self._size, rows, cols)
 
     def step(self) -> bool:
         """Take what waits, and judge a batch if one is ready; False when nothing was done."""

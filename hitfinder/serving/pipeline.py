@@ -98,20 +98,19 @@ class Worker:
         return None
 
     def _run(self) -> None:
-        if self._computes:
-            _let_others_first()
-        while not self._stop.is_set():
-            try:
+        try:
+            if self._computes:
+                _let_others_first()
+            while not self._stop.is_set():
                 moved = self._stepper.step()
-            except BaseException as error:
-                self.failure = error
-                logging.getLogger("hitfinder").critical(
-                    "%s thread died of a defect; please report it", self.name, exc_info=error
-                )
-                return
-            self.stepped_ns = self._clock()
-            if not moved and self._pause_s:
-                self._stop.wait(self._pause_s)
+                self.stepped_ns = self._clock()
+                if not moved and self._pause_s:
+                    self._stop.wait(self._pause_s)
+        except BaseException as error:
+            self.failure = error
+            logging.getLogger("hitfinder").critical(
+                "%s thread died of a defect; please report it", self.name, exc_info=error
+            )
 
 
 class Pipeline:
@@ -229,6 +228,7 @@ def _let_others_first() -> None:
     """Where Linux lets us, this thread takes the processor from nobody when it wakes up: who woke
     it holds Python's lock, which it must wait for anyway. What was set from outside stays.
     """
-    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
-        with suppress(PermissionError):  # a sandbox may forbid it; nothing depends on it
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if sys.platform == "linux":
+        with suppress(OSError):  # a sandbox may forbid it, or not know it; nothing depends on it
+            if os.sched_getscheduler(0) == os.SCHED_OTHER:
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -75,25 +75,32 @@ class Buffers:
     def __init__(self, make: Callable[[int, int, int], NDArray[np.float32]], workers: int) -> None:
         self._make = make
         self._workers = workers
-        self._free: list[NDArray[np.float32]] = []
-        self.shape = (0, 0, 0)
+        self._now: tuple[tuple[int, int, int], list[NDArray[np.float32]]] = (0, 0, 0), []
+        """Their shape and those that are free, replaced as one."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
         """(N, H, W) of those that are given out now."""
+        return self._now[0]
 
     def prepare(self, size: int, rows: int, cols: int) -> None:
-        """Have new ones of this shape, or on another device."""
-        self.shape = (size, rows, cols)
-        self._free = [self._make(*self.shape) for _ in range(self._workers)]
+        """Have new ones of this shape, or on another device. Raises MemoryError; those there were
+        are given out then as before.
+        """
+        self._now = (size, rows, cols), [self._make(size, rows, cols) for _ in range(self._workers)]
 
     def take(self) -> NDArray[np.float32]:
         """One that nobody else has. None is left where a thread that hangs has kept its own; then
         a new one.
         """
-        return self._free.pop() if self._free else self._make(*self.shape)
+        shape, free = self._now
+        return free.pop() if free else self._make(*shape)
 
     def give_back(self, buffer: NDArray[np.float32]) -> None:
-        """For the next; one of another shape is dropped."""
-        if buffer.shape == self.shape:
-            self._free.append(buffer)
+        """For the next; one of another shape is dropped. Another thread may `prepare` meanwhile."""
+        shape, free = self._now
+        if buffer.shape == shape:
+            free.append(buffer)
 
 
 class Scorer(Generic[ReaderT]):

@@ -1,5 +1,7 @@
 """A model whose GPU dies: who goes on, when, and what is told."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,15 @@ class Session:
 
     def __init__(self) -> None:
         self.dead = False
+        self.least_side = 1
         self.runs = 0
 
     def run(self, names: list[str], feed: dict[str, Any], options: object = None) -> list[Any]:
         self.runs += 1
         if self.dead:
             raise RuntimeError("x.cc:146 CUDA failure 700: an illegal access ; GPU=0 ; y.cc")
+        if min(feed["image"].shape[1:]) < self.least_side:
+            raise RuntimeError("the image is too small")
         return [feed["image"][:, 0, 0]]
 
 
@@ -35,9 +40,10 @@ class Setting:
         self.card = write_artifact(folder)
         self.sessions = {"first": Session(), **{name: Session() for name in spares}}
         self.moves: list[tuple[str, str]] = []
+        self.loaded: list[str] = []
         self.lasting = LastingModel(
             self.model("first"),
-            [partial(self.load, name, loads) for name, loads in spares.items()],
+            [partial(self._load, name, loads) for name, loads in spares.items()],
             lambda model, why: self.moves.append((model.why, why)),
         )
 
@@ -53,9 +59,13 @@ class Setting:
             _uploads=None,
         )
 
+    def _load(self, name: str, loads: bool) -> OnnxModel:
+        return self.load(name, loads)
+
     def load(self, name: str, loads: bool) -> OnnxModel:
         if not loads:
             raise DeviceError(f"{name} is absent")
+        self.loaded.append(name)
         return self.model(name)
 
     def fail(self, times: int) -> None:
@@ -110,12 +120,52 @@ def test_without_a_spare_it_fails_and_may_recover(tmp_path: Path) -> None:
     assert setting.moves == []
 
 
-def test_one_that_cannot_be_warmed_is_replaced_at_once(tmp_path: Path) -> None:
+def test_one_that_cannot_be_warmed_is_replaced_at_once_by_one_that_can(tmp_path: Path) -> None:
     setting = Setting(tmp_path, plain=True, cpu=True)
     setting.sessions["first"].dead = setting.sessions["plain"].dead = True
     setting.lasting.warm([(1, 2, 2), (1, 3, 3)])
-    assert [now for now, _ in setting.moves] == ["plain", "cpu"]
-    assert setting.sessions["cpu"].runs == 2
+    assert [now for now, _ in setting.moves] == ["cpu"]
     setting.sessions["cpu"].dead = True
     with pytest.raises(ModelRunError):
         setting.lasting.warm([(1, 2, 2)])
+
+
+def test_a_shape_that_no_model_can_run_costs_none_of_them(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, plain=True, cpu=True)
+    for session in setting.sessions.values():
+        session.least_side = 3
+    for _ in range(2):
+        with pytest.raises(ModelRunError, match="too small"):
+            setting.lasting.warm([(1, 2, 2)])
+    for _ in range(2 * IN_A_ROW):
+        with pytest.raises(ModelRunError, match="too small"):
+            setting.lasting.score(ONE)
+    assert (setting.lasting.moves, setting.moves) == (0, [])
+    assert setting.loaded == ["plain", "cpu"]
+    setting.sessions["first"].dead = setting.sessions["plain"].dead = True
+    setting.lasting.warm([(1, 3, 3)])
+    assert [now for now, _ in setting.moves] == ["cpu"]
+
+
+def test_a_thread_that_warms_waits_for_another_that_moves(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, cpu=True)
+    setting.sessions["first"].dead = True
+    is_loading, may_load = threading.Event(), threading.Event()
+    load = setting.load
+
+    def slowly(name: str, loads: bool) -> OnnxModel:
+        is_loading.set()
+        assert may_load.wait(20)
+        return load(name, loads)
+
+    setting.load = slowly  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as threads:
+        failing = threads.submit(setting.fail, IN_A_ROW)
+        assert is_loading.wait(20)
+        warming = threads.submit(setting.lasting.warm, [(1, 2, 2)])
+        with pytest.raises(TimeoutError):
+            warming.result(0.05)
+        may_load.set()
+        failing.result(20)
+        warming.result(20)
+    assert [now for now, _ in setting.moves] == ["cpu"]

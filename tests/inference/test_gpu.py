@@ -1,7 +1,9 @@
 """The way of a batch to a GPU, with the CPU in the GPU's place and a CUDA runtime that counts."""
 
+import errno
 import gc
 import logging
+import mmap
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,15 @@ def test_without_a_cuda_runtime_it_is_ordinary_memory(monkeypatch: pytest.Monkey
     monkeypatch.setattr(gpu, "_cuda_runtime", lambda: None)
     assert page_locked((4, 2, 3)).shape == (4, 2, 3)
     assert page_locked((0, 2, 3)).shape == (0, 2, 3)
+
+
+def test_no_memory_at_all_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", full)
+    with pytest.raises(MemoryError, match=r"no 96 bytes for a batch of shape \(4, 2, 3\)"):
+        page_locked((4, 2, 3))
 
 
 class Session:

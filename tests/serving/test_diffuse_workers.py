@@ -1,5 +1,6 @@
 """Several threads that judge hits a second time."""
 
+import errno
 import os
 import sys
 import threading
@@ -160,3 +161,20 @@ def test_the_second_steps_threads_take_the_processor_from_nobody(
     assert policies == [os.SCHED_BATCH]
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
     assert len(bench.verdicts()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such a policy")
+def test_a_sandbox_that_knows_no_such_policy_costs_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refused)
+    bench = many(tmp_path)
+    pipeline = started(bench)
+    send(bench, hit(0))
+    pipeline.drain(PATIENCE_S)
+    assert pipeline.problems() == []
+    (verdict,) = bench.verdicts()
+    assert verdict.diffuse_score is not None

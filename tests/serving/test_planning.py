@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import ConfigError
-from hitfinder.frame import Detector, Payload, SeriesStarted, array_payload
+from hitfinder.frame import Detector, Frame, Payload, SeriesStarted, array_payload
 from hitfinder.images.reader import RegionReader
 from hitfinder.images.region import RegionSettings, plan_region
+from hitfinder.serving.scorer import Buffers
 from hitfinder.testing.fakes import FakeReader
 from hitfinder.verdict import Outcome, Reason
 from tests.serving.bench import DEADLINE_MS, HIT, MISS, Bench, fates, frame
@@ -58,6 +59,40 @@ def test_a_batch_never_mixes_shapes(bench: Bench) -> None:
     bench.run()
     assert bench.model.batches == [(2, 4, 4), (1, 6, 5), (1, 4, 4)]
     assert fates(bench) == [Outcome.KEPT] * 4
+
+
+def test_a_moment_without_memory_costs_the_frames_that_came_in_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another shape than those before and after, larger or smaller."""
+
+    def no_memory(shape: tuple[int, ...]) -> None:
+        raise MemoryError("no room")
+
+    def sized(number: int, rows: int, cols: int) -> Frame:
+        return frame(number, payload=array_payload(np.full((rows, cols), HIT, np.uint16)))
+
+    bench.feed(sized(0, 9, 9))
+    bench.run()
+    for number, shape in ((1, (4, 4)), (4, (12, 12))):
+        with monkeypatch.context() as now:
+            now.setattr(bench.model, "buffer", no_memory)
+            bench.feed(sized(number, *shape))
+            bench.run()
+        bench.feed(sized(number + 1, 9, 9), sized(number + 2, 9, 9))
+        bench.run()
+    kept, unread = Outcome.KEPT, Reason.DECODE
+    assert fates(bench) == [kept, unread, kept, kept, unread, kept, kept]
+    assert {shape[1:] for shape in bench.model.batches} == {(9, 9)}
+
+
+def test_memory_of_the_shape_before_is_not_given_out_again() -> None:
+    buffers = Buffers(lambda *shape: np.zeros(shape, np.float32), workers=1)
+    buffers.prepare(2, 3, 3)
+    before = buffers.take()
+    buffers.prepare(2, 4, 4)
+    buffers.give_back(before)
+    assert [buffers.take().shape for _ in range(2)] == [(2, 4, 4)] * 2
 
 
 def test_batches_are_padded_and_every_size_is_warmed_first(bench: Bench) -> None:
