@@ -131,6 +131,8 @@ class Ledger:
 
     def series_ended(self, series: str) -> SeriesCount | None:
         """The sender's end of a series; returns its count, None when no frame of it was seen."""
+        if (known := self._series.get(series)) is not None:
+            known.touched = True  # of one taken over it may be all that this session sees
         return self._close_series(series, "end")
 
     def frame(self, verdict: Verdict) -> None:

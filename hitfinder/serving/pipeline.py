@@ -155,6 +155,11 @@ class Pipeline:
         return any(worker.is_alive for worker in self._workers)
 
     @property
+    def publish_hangs(self) -> bool:
+        """Likewise the thread that has the ledger and the outputs: nobody else may touch them."""
+        return self._publish_worker.is_alive
+
+    @property
     def is_lost(self) -> bool:
         """Whether frames cannot pass any more: the service must end."""
         return self._ingest_worker.failure is not None or self._publish_worker.failure is not None
@@ -171,7 +176,9 @@ class Pipeline:
             self._give_up()
         else:
             self._logger.error(
-                "publish thread hangs in one step; %d messages left", len(self._line)
+                "publish thread hangs in one step, a disk or an output that does not answer; "
+                "%d messages are neither sent nor recorded",
+                len(self._line),
             )
 
     def _stop_judging(self) -> None:

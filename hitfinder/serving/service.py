@@ -185,6 +185,17 @@ class Service:
         totals = self.totals()
         if parts.hot_pixels is not None:
             parts.hot_pixels.save(now=True)
+        if parts.pipeline.publish_hangs:
+            # What it has cannot be closed under it; the next start takes up what is on disk.
+            self.is_recorded = False
+        else:
+            self._close_outputs()
+        if self._http is not None:
+            self._http.close()
+        return totals
+
+    def _close_outputs(self) -> None:
+        parts = self._parts
         try:
             parts.ledger.close(parts.clock())
         except LedgerError as error:
@@ -194,9 +205,6 @@ class Service:
             # Returns as soon as everything is handed over.
             output.close(max(LINGER_MS, int(parts.drain_timeout_s * 1000)))
         parts.close_sockets()
-        if self._http is not None:
-            self._http.close()
-        return totals
 
     def totals(self) -> Totals:
         """Everything counted so far."""

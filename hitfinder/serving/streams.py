@@ -109,9 +109,13 @@ class Streams:
         return True
 
     def give_up(self, passage: Passage) -> None:
-        """Drop the message where it is still owed: the service stops."""
+        """Offer the message a last time where it is still owed, and drop it where nobody takes it:
+        the service stops.
+        """
         while self._owed:
-            self._count(self._owed.popleft(), Offered.DROPPED, passage)
+            name = self._owed.popleft()
+            offered = self._streams[name].offer(passage.parts)
+            self._count(name, Offered.DROPPED if offered is Offered.STALLED else offered, passage)
 
     def catch_up(self) -> bool:
         """Send some of what waits on disk; False when nothing moved."""

@@ -34,6 +34,9 @@ class FakeSource:
         self.changes: list[str] = []
         self.closed = False
 
+    def open(self) -> None:
+        """It is open."""
+
     def receive(self, timeout_ms: int) -> tuple[Part, ...] | None:
         """The next message, at once."""
         if not self.messages:

@@ -132,6 +132,29 @@ def test_a_series_goes_on_after_a_stop_and_what_was_sent_meanwhile_is_lost(path:
     assert frames_of(path) == [(2, 18, "end")]
 
 
+@pytest.mark.parametrize("crashes", [False, True])
+def test_an_end_that_comes_after_a_restart_ends_the_series_and_counts_what_is_missing(
+    path: Path, crashes: bool
+) -> None:
+    first = make(path)
+    first.open(0)
+    first.series_started(SeriesStarted(series="7", announced=20), 0)
+    for number in range(10):
+        first.frame(kept("7", number))
+    if crashes:
+        first.flush(1)
+        first._db.close()
+    else:
+        first.close(1)
+    second = make(path)
+    second.open(2)
+    count = second.series_ended("7")
+    assert count is not None
+    assert (count.lost, second.lost) == (10, 10)
+    second.close(3)
+    assert frames_of(path) == [(10, 10, "end")]
+
+
 def test_a_stopped_series_that_begins_anew_is_not_charged_to_the_next_life(path: Path) -> None:
     first = make(path)
     first.open(0)

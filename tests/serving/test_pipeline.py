@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from hitfinder.cascade import PolicySettings
+from hitfinder.frame import Event
+from hitfinder.serving.service import Parts, Service
 from hitfinder.transport.outlet import Offered
 from hitfinder.verdict import Outcome, Reason
-from tests.serving.bench import Bench, frame, pipeline_of
+from tests.serving.bench import MISS, Bench, end, frame, hit, pipeline_of, start
 
 PATIENCE_S = 20.0
 
@@ -170,6 +172,74 @@ def test_a_stop_gives_a_slow_receiver_time_and_counts_what_it_does_not_take(
     totals = bench.publish.totals()
     assert (totals.received, totals.dropped, totals.in_flight) == (5, 5, 0)
     assert len(bench.verdicts()) == 5
+
+
+def test_a_stop_offers_to_every_receiver_what_another_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hitfinder.serving.pipeline.LAST_TRY_NS", 10**7)
+    bench = patient(tmp_path, PolicySettings())
+    bench.kept.answer = Offered.STALLED
+    bench.diffuse_frames.answer = Offered.SPILLED
+    pipeline = pipeline_of(bench)
+    pipeline.start()
+    events: list[Event] = [start(), hit(0, diffuse=90), hit(1, diffuse=90), frame(2, MISS), end()]
+    for event in events:
+        bench.decoder.events[bytes(event.parts[0])] = event
+        bench.source.messages.append(event.parts)
+    until(lambda: not bench.source.messages)
+    pipeline.drain(0.2)
+    begin, one, two, miss, over = (event.parts for event in events)
+    assert bench.kept.taken == []
+    assert bench.diffuse_frames.taken == [begin, one, two, over]
+    assert bench.vetoed.taken == [begin, miss, over]
+    totals = bench.publish.totals()
+    assert (totals.dropped, totals.spilled, totals.forwarded) == (2, 2, 1)
+
+
+def test_a_stop_says_that_what_hangs_in_an_output_was_neither_sent_nor_recorded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("hitfinder.serving.pipeline.STOP_S", 0.05)
+    release = threading.Event()
+    closed: list[str] = []
+
+    def hang(parts: Any) -> Offered:
+        release.wait(PATIENCE_S)
+        return Offered.SENT
+
+    monkeypatch.setattr(bench.kept, "offer", hang)
+    monkeypatch.setattr(bench.ledger, "close", lambda _: closed.append("ledger"))
+    pipeline = pipeline_of(bench)
+    service = Service(
+        Parts(
+            pipeline=pipeline,
+            warm=lambda: None,
+            publish=bench.publish,
+            reports=bench.reports,
+            ledger=bench.ledger,
+            metrics=bench.metrics,
+            hot_pixels=None,
+            source=bench.source,
+            outputs=[],
+            drain_timeout_s=0.1,
+            clock=time.monotonic_ns,
+            http=lambda _: None,
+            close_sockets=lambda: closed.append("sockets"),
+        )
+    )
+    monkeypatch.setattr(bench.ledger, "open", lambda _: None)
+    assert service.start()
+    queue(bench, 6)
+    until(lambda: not bench.source.messages)
+    service.stop()
+    assert service.hangs
+    assert not service.is_recorded
+    assert closed == []
+    assert "publish thread hangs in one step" in caplog.text
+    assert "6 messages are neither sent nor recorded" in caplog.text
+    release.set()
+    until(lambda: not service.hangs)
 
 
 def test_a_stop_takes_what_the_socket_still_holds_though_the_line_is_full(
