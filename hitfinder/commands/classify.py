@@ -38,7 +38,7 @@ def run(
     """Exit status 0 when every frame got a score, and every hit a second one if it is to."""
     if region is not None:
         check_region(region)
-    check_target(csv_path)
+    check_target(csv_path, ".csv")
     base = checked(ServeConfig, _NO_INPUT, "defaults") if config is None else load_config(config)
     folder = Path.cwd() if config is None else config.resolve().parent
     table = base.model_dump(exclude_unset=True)

@@ -111,7 +111,7 @@ class KeptReceiver:
 
 def run(*, seconds: float, rate_hz: float, json_path: Path | None) -> int:
     """Exit status 0 when nothing was lost and every total balances."""
-    check_target(json_path)
+    check_target(json_path, ".json")
     # Whoever ends the demo ends what it started.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

@@ -24,7 +24,7 @@ _GREY = 40
 
 def show(path: Path, png: Path | None) -> int:
     """How many, the worst, and where as a picture, modules below one another."""
-    check_target(png)
+    check_target(png, ".png")
     found = load_hot_pixels(path)
     size = " x ".join(map(str, found.payload_shape))
     typer.echo(f"{path}: {len(found.places)} hot pixels in frames of {size}")

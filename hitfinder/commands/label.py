@@ -36,12 +36,12 @@ def run(
             f"--miss-below {miss_below} and --hit-above {hit_above}: a miss needs at least one "
             "peak to be fewer than, and must not reach into the hits"
         )
-    check_target(out)
     if out.is_file():
         raise ConfigError(
             f"--out {out}: is there already, perhaps with labels corrected by hand; name a new "
             "file, or remove it"
         )
+    check_target(out, ".csv")
     settings = peak_settings(threshold, min_snr, min_pixels, max_pixels)
     results = search_files(files, region, settings)
     rows = [

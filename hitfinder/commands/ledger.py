@@ -35,7 +35,7 @@ def export(path: Path, target: Path) -> int:
     write = _EXPORTS.get(target.suffix)
     if write is None:
         raise ConfigError(f"cannot export to {target}: name a .csv or .parquet file")
-    check_target(target)
+    check_target(target, target.suffix)
     typer.echo(f"{write(path, target)} frames written to {target}")
     return 0
 

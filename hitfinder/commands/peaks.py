@@ -46,7 +46,7 @@ def run(
     csv_path: Path | None,
 ) -> int:
     """Exit status 0 when every frame could be read."""
-    check_target(csv_path)
+    check_target(csv_path, ".csv")
     settings = peak_settings(threshold, min_snr, min_pixels, max_pixels)
     results = search_files(files, region, settings)
     table = Table(box=None)

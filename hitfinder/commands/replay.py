@@ -41,7 +41,7 @@ def run(
     summary_json: Path | None,
 ) -> int:
     """Exit status 0 when every message was taken."""
-    check_target(summary_json)
+    check_target(summary_json, ".json")
     if protocol not in PROTOCOLS:
         raise ConfigError(f"--protocol {protocol}: known are {', '.join(PROTOCOLS)}")
     if (bind is None) == (connect is None):

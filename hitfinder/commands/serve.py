@@ -25,7 +25,7 @@ def run(config_path: Path, summary_json: Path | None, workers: int | None = None
     if workers is not None:
         batch = config.batch.model_copy(update={"workers": workers})
         config = config.model_copy(update={"batch": batch})
-    check_target(summary_json)
+    check_target(summary_json, ".json")
     keep_freed_memory()
     # Closed before anything else is said, so that what was logged stands above it.
     with contextlib.closing(set_up(config.log.level, config.log.format, STDERR)):

@@ -6,11 +6,28 @@ from pathlib import Path
 from hitfinder.errors import ConfigError
 
 
-def check_target(path: Path | None) -> None:
-    """Raises ConfigError when a file cannot be written there."""
+def check_target(path: Path | None, suffix: str) -> None:
+    """Raises ConfigError when a file cannot be written there, or would take the place of one that
+    is no earlier result: of another suffix, or with labels. `--csv run*.h5` names a data file.
+    """
     if path is None:
         return
     if path.is_dir():
         raise ConfigError(f"cannot write {path}: it is a folder; name a file")
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise ConfigError(f"cannot write {path}: no such folder, or no right to write there")
+    if path.is_file() and path.stat().st_size:
+        if path.suffix != suffix:
+            raise ConfigError(
+                f"cannot write {path}: it is there already and no {suffix} file; name a new one"
+            )
+        if suffix == ".csv" and _has_labels(path):
+            raise ConfigError(
+                f"cannot write {path}: it holds labels, perhaps corrected by hand; name a new file"
+            )
+
+
+def _has_labels(path: Path) -> bool:
+    with path.open("rb") as file:
+        cells = file.readline(1000).strip().lower().split(b",")
+    return b"label" in [cell.strip(b' "') for cell in cells]

@@ -327,6 +327,14 @@ BAD = [
     (["evaluate", "{tmp}/run.h5", "--model", "gone", "--out", "{tmp}/x"], "no model 'gone'"),
     (["hot-pixels", "show", "{tmp}/gone.npz"], "gone.npz"),
     (["serve", "{tmp}/good.toml", "--summary-json", "{tmp}/no/x"], "cannot write"),
+    # A word that was forgotten makes a file of the user's the target.
+    (["serve", "{tmp}/good.toml", "--summary-json", "{tmp}/good.toml"], "no .json file"),
+    (["classify", "{tmp}/run.h5", "--csv", "{tmp}/run.h5"], "there already and no .csv file"),
+    (["peaks", "{tmp}/run.h5", "--csv", "{tmp}/run.h5"], "there already and no .csv file"),
+    (["replay", "{tmp}/run.h5", "--summary-json", "{tmp}/run.h5"], "no .json file"),
+    (["hot-pixels", "show", "{tmp}/gone.npz", "--png", "{tmp}/run.h5"], "no .png file"),
+    (["ledger", "export", "{tmp}/gone.sqlite", "{tmp}/labels.csv"], "it holds labels"),
+    (["classify", "{tmp}/run.h5", "--csv", "{tmp}/labels.csv"], "it holds labels"),
 ]
 
 
@@ -340,6 +348,7 @@ def test_a_mistake_is_one_clear_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "bad.toml").write_text("[input\n")
+    (tmp_path / "labels.csv").write_text('"file","frame","Label"\n')
     (tmp_path / "good.toml").write_text(
         '[input]\nendpoint = "tcp://d:1"\nprotocol = "dectris-v2"\n'
     )
