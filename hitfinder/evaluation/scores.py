@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hitfinder.dataset.frames import FrameRef, Label, Series
 from hitfinder.errors import DataFileError, PayloadError
-from hitfinder.images.reader import RegionReader, is_blank
+from hitfinder.images.reader import RegionReader, check_measured
 from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.inference.onnx_model import OnnxModel
 
@@ -93,12 +93,11 @@ def read_region(ref: FrameRef, reader: RegionReader, out: NDArray[np.float32]) -
     """Write a frame's region into `out` (H, W) float32; what went wrong, or None."""
     try:
         reader.read(ref.load(), out)
+        check_measured(out)
     except DataFileError as error:
         return str(error)
     except PayloadError as error:
         return f"{frame_name(ref)}: {error}"
-    if is_blank(out):
-        return f"{frame_name(ref)}: no pixel of the region was measured; is the mask right?"
     return None
 
 

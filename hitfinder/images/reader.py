@@ -19,6 +19,10 @@ PIXELS_AT_ONCE = 2**22
 """More at a time leave the cache between two steps; fewer are more calls, each of which gives
 Python's lock away. Twice or half as many take as long."""
 
+LEAST_MEASURED = 0.05
+"""Share of a region that must have been measured for a frame to be judged. A model finds no spots
+in what is left of less, as in all frames with a mask that is inverted."""
+
 
 class Reader(Protocol):
     """Makes one image of every frame."""
@@ -38,6 +42,11 @@ class Reader(Protocol):
 
 class RegionReader(Reader, Protocol):
     """Reads one region of every frame, pixel by pixel."""
+
+    @property
+    def measured(self) -> float:
+        """Share of the region's pixels that are measured at all."""
+        ...
 
     @property
     def beam_px(self) -> tuple[float, float] | None:
@@ -94,6 +103,7 @@ class BoxReader:
     limits: Limits
     pieces: tuple[Piece, ...]
     gaps: bool
+    measured: float
     beam_px: tuple[float, float] | None = None
 
     def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
@@ -130,6 +140,7 @@ class GatherReader:
     index: NDArray[np.intp]
     first: int
     last: int
+    measured: float
     beam_px: tuple[float, float] | None = None
 
     def read(self, payload: Payload, out: NDArray[np.float32]) -> None:
@@ -145,12 +156,23 @@ class GatherReader:
         return found
 
 
-def is_blank(region: NDArray[np.float32]) -> bool:
-    """Whether nothing in (H, W) was measured: not a miss, but not known.
+def check_measured(region: NDArray[np.float32]) -> None:
+    """Raises PayloadError when less than LEAST_MEASURED of (H, W) was measured: not a miss, but not
+    known.
 
-    A sample tells almost always, and the whole is looked at only when it does not.
+    Where most of a sample was, enough was; the whole is looked at only where it does not tell.
     """
-    return bool(np.isnan(region[::16, ::16]).all() and np.isnan(region).all())
+    sample = np.isnan(region[::16, ::16])
+    if 2 * np.count_nonzero(sample) < sample.size:
+        return
+    count = region.size - np.count_nonzero(np.isnan(region))
+    if not count:
+        raise PayloadError("no pixel of the region was measured; is the mask right?")
+    if count < LEAST_MEASURED * region.size:
+        raise PayloadError(
+            f"only {count} of the region's {region.size} pixels were measured; are mask, region "
+            "and saturation right?"
+        )
 
 
 def expect(shape: tuple[int, ...], payload: Payload) -> None:

@@ -57,7 +57,8 @@ class RegionSettings(Settings):
 
     @model_validator(mode="after")
     def _box_has_corner(self) -> Self:
-        if (self.kind == "box") != (self.top is not None and self.left is not None):
+        given = {self.top is not None, self.left is not None}
+        if given != {self.kind == "box"}:
             raise ValueError('kind = "box" needs top and left, and no other kind takes them')
         return self
 
@@ -136,6 +137,7 @@ def _plan_boxes(
         limits=limits,
         pieces=pieces,
         gaps=covered < unmeasured.size,
+        measured=_share_measured(unmeasured),
         beam_px=None if beam is None else (beam[0] - box.top, beam[1] - box.left),
     )
 
@@ -180,8 +182,13 @@ def _plan_gather(
         index,
         first,
         last,
+        _share_measured(unmeasured),
         (beam[0] - box.top, beam[1] - box.left),
     )
+
+
+def _share_measured(unmeasured: NDArray[np.bool_]) -> float:
+    return 1 - np.count_nonzero(unmeasured) / unmeasured.size
 
 
 def _mask_ice(

@@ -39,6 +39,9 @@ MAX_BATCH_PIXELS = 2**24
 BATCH_SHARE = 4
 """A batch may take the deadline over this; larger ones would make their own frames late."""
 
+HALF = 0.5
+"""Share of a region below which it is told how little of it is measured."""
+
 IDLE_S = 0.05
 """How long one step may wait for a frame; bounds the time a stop takes."""
 
@@ -87,6 +90,8 @@ class Judge:
         self._metrics = metrics
         self._clock = clock
         self._hot_pixels = hot_pixels
+        self._reports = reports
+        self._told: RegionReader | None = None
         self._stage_seconds = {
             stage: metrics.stage_seconds.labels(stage)
             for stage in ("queue", "read_region", "score")
@@ -195,6 +200,10 @@ class Judge:
     def _planned(self, reader: RegionReader, payload_shape: tuple[int, ...]) -> None:
         if self._buffers.shape[1:] != reader.shape or self._scorer.is_cold:
             self.warm(*reader.shape)
+        if reader.measured < HALF and reader is not self._told:
+            self._told = reader
+            text = f"only {reader.measured:.1%} of the region's pixels are measured; are mask, "
+            self._reports.add("little measured", f"{text}geometry and region right?")
         if self._hot_pixels is not None:
             self._hot_pixels.begin(reader, payload_shape)
 

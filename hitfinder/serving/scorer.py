@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from hitfinder.errors import HitfinderError, PayloadError
 from hitfinder.frame import Detector, Frame
-from hitfinder.images.reader import Reader, is_blank
+from hitfinder.images.reader import Reader, check_measured
 from hitfinder.serving.log import Occasionally
 from hitfinder.serving.reports import Reports
 
@@ -217,8 +217,7 @@ class Scorer(Generic[ReaderT]):
         """Write the region's pixels into `out` (H, W); False, and told, when that fails."""
         try:
             reader.read(frame.payload, out)
-            if is_blank(out):
-                raise PayloadError("no pixel of the region was measured; is the mask right?")
+            check_measured(out)
         except (PayloadError, MemoryError) as error:
             text = f"series {frame.series} frame {frame.number} goes on {self._fate}: {error}"
             self._log.warning("decode", text, self._clock())

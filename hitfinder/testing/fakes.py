@@ -127,6 +127,8 @@ class FakeModel:
 class FakeReader:
     """Reads the whole frame."""
 
+    measured = 1.0
+
     def __init__(self, shape: tuple[int, int], beam_px: tuple[float, float] | None = None) -> None:
         self.shape = shape
         self.beam_px = beam_px

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from hitfinder.errors import BadMessageError, LedgerError, PayloadError
-from hitfinder.frame import Detector, Passed, Payload, array_payload
+from hitfinder.frame import Detector, Passed, Payload, SeriesStarted, array_payload
+from hitfinder.images.reader import RegionReader
+from hitfinder.images.region import RegionSettings, plan_region
 from hitfinder.ledger.report import read_report
 from hitfinder.serving.publish import share_of
 from hitfinder.testing.fakes import FakeReader, whole_frame
@@ -134,14 +136,41 @@ def test_a_score_that_is_no_number_goes_on_unjudged(bench: Bench) -> None:
     assert fates(bench) == [Outcome.KEPT, Reason.MODEL]
 
 
-def test_a_frame_of_which_nothing_was_measured_is_not_called_a_miss(bench: Bench) -> None:
+def test_a_frame_of_which_hardly_anything_was_measured_is_not_called_a_miss(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     blank = np.full((40, 40), np.nan, np.float32)
-    corner = blank.copy()
-    corner[17, 17] = 1.0
-    corner[0, 0] = 0.0
-    bench.feed(frame(0, payload=array_payload(blank)), frame(1, payload=array_payload(corner)))
+    few, enough = blank.copy(), blank.copy()
+    few[0, :40] = few[1, :39] = 0.0
+    enough[5:7] = enough[0, 0] = 0.0  # 81 of 1600 pixels
+    frames = (
+        frame(number, payload=array_payload(each))
+        for number, each in enumerate((blank, few, enough))
+    )
+    bench.feed(*frames)
     bench.run()
-    assert fates(bench) == [Reason.DECODE, Outcome.VETOED]
+    assert fates(bench) == [Reason.DECODE, Reason.DECODE, Outcome.VETOED]
+    assert "no pixel of the region was measured" in caplog.text
+
+
+def test_a_region_of_which_little_is_measured_is_told_once_for_each_detector(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def plan(payload_shape: tuple[int, ...], detector: Detector) -> RegionReader:
+        return plan_region(RegionSettings(kind="whole"), payload_shape, detector, None)
+
+    bench = Bench(tmp_path, plan=plan)
+    masked = np.ones((4, 4), np.bool_)
+    masked[1] = False
+    one, other = (
+        SeriesStarted(series="1", detector=Detector(shape=(4, 4), mask=mask), parts=(name,))
+        for name, mask in ((b"one", masked), (b"other", ~masked))
+    )
+    bench.feed(one, frame(0), one, frame(1), other, frame(2), one, frame(3))
+    bench.run()
+    told = "little measured: only 25.0% of the region's pixels are measured; are mask"
+    assert caplog.text.count(told) == 2
+    assert len(bench.verdicts()) == 4
 
 
 def test_a_bad_message_is_counted_passed_on_and_the_next_is_judged(bench: Bench) -> None:
