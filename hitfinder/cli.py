@@ -233,7 +233,8 @@ def main() -> None:
         if extra is None:
             raise
         typer.echo(
-            f"hitfinder: {sys.argv[1]} needs {error.name}: pip install 'hitfinder[{extra}]'",
+            f"hitfinder: {sys.argv[1]} needs {error.name}: in the checkout, "
+            f"pip install '.[{extra}]'",
             err=True,
         )
         sys.exit(1)

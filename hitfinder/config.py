@@ -1,7 +1,8 @@
 """The service's configuration: every room's settings in one TOML file.
 
-Relative paths in it are relative to the file's own folder. Every mistake is told at once, a line
-each, with the key's name and, for an unknown key, the nearest known one.
+Relative paths in it are relative to the file's own folder. Mistakes are told together, a line each,
+with the key's name and, for an unknown key, the nearest known one; clashes between settings show
+when each of them is right.
 """
 
 import os
@@ -78,6 +79,15 @@ class DetectorSettings(Settings):
     """Crystal to detector."""
     wavelength_angstrom: float | None = Field(default=None, gt=0.0, le=1000.0)
     """Of the beam."""
+
+    @model_validator(mode="after")
+    def _something_is_measured(self) -> "DetectorSettings":
+        if self.saturation is not None and self.saturation <= (self.underload or 0.0):
+            raise ValueError(
+                f"saturation {self.saturation:g} leaves no value to measure above underload "
+                f"{self.underload or 0.0:g}"
+            )
+        return self
 
 
 class ModelSettings(Settings):

@@ -1,16 +1,18 @@
 """Everything between a frame and its verdict, the same live and for files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hitfinder.assemble.models import load_diffuse, load_hit
 from hitfinder.assemble.plans import Planner, overrider, planner, region_shape
 from hitfinder.config import ServeConfig
+from hitfinder.errors import ConfigError
 from hitfinder.frame import Detector
 from hitfinder.images.binning import binned
 from hitfinder.images.reader import Reader, RegionReader
-from hitfinder.inference.onnx_model import OnnxModel
+from hitfinder.inference.onnx_model import ModelRunError, OnnxModel
 from hitfinder.serving.backlog import Backlog
 from hitfinder.serving.diffuse import DiffuseStage
 from hitfinder.serving.hot_pixels import HotPixelMask
@@ -124,13 +126,27 @@ def warm(judging: Judging, config: ServeConfig) -> None:
     """Run each model on what it will be given, where that is known. Raises HitfinderError."""
     shape = region_shape(config.region, config.detector, judging.plan)
     if shape is not None:
-        judging.judge.warm(*shape)
+        with _too_small("region", judging.model, shape):
+            judging.judge.warm(*shape)
     if judging.second is None:
         return
     shape = region_shape(config.diffuse_region, config.detector, judging.second.plan)
     if shape is not None:
-        binning = judging.second.model.card.binning
-        judging.second.stage.warm(*(side // binning for side in shape))
+        model = judging.second.model
+        with _too_small("diffuse_region", model, shape):
+            judging.second.stage.warm(*(side // model.card.binning for side in shape))
+
+
+@contextmanager
+def _too_small(section: str, model: OnnxModel, shape: tuple[int, int]) -> Iterator[None]:
+    """Names the region where its model does not run on it: a network's windows need some pixels."""
+    try:
+        yield
+    except ModelRunError as error:
+        raise ConfigError(
+            f"{section}: model {model.card.name} does not run on {shape[0]} x {shape[1]} pixels; "
+            f"make the region larger ({error})"
+        ) from error
 
 
 def _second_step(

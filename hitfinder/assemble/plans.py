@@ -38,15 +38,26 @@ def planner(settings: DetectorSettings, folder: Path, override: Override) -> Pla
     return plan_for
 
 
+def known_region(
+    region: RegionSettings, detector: DetectorSettings, plan: Plan[RegionReader]
+) -> RegionReader | None:
+    """The region of the frames that the settings name, None where those do not say enough. Raises
+    ConfigError for one that does not fit them.
+    """
+    tells_beam = detector.beam_x_px is not None or detector.geometry_file is not None
+    if detector.shape is None or (region.around == "beam" and not tells_beam):
+        return None
+    return plan(detector.shape, Detector())
+
+
 def region_shape(
     region: RegionSettings, detector: DetectorSettings, plan: Plan[RegionReader]
 ) -> tuple[int, int] | None:
-    """The region, in pixels, if that is known before the first series."""
-    if region.kind != "whole":
-        return region.rows, region.cols
-    if detector.shape is None:
-        return None
-    return plan(detector.shape, Detector()).shape
+    """The region, in pixels, if that is known before the first series. Raises ConfigError."""
+    known = known_region(region, detector, plan)
+    if known is not None:
+        return known.shape
+    return None if region.kind == "whole" else (region.rows, region.cols)
 
 
 def overrider(settings: DetectorSettings, folder: Path) -> Override:

@@ -41,7 +41,7 @@ def export(path: Path, target: Path) -> int:
 
 
 def _sessions(report: LedgerReport) -> Table:
-    table = Table(title="sessions", box=None, title_justify="left")
+    table = Table(title="sessions (times in UTC)", box=None, title_justify="left")
     for name in ("id", "started", "ended", "host", "model", "diffuse model"):
         table.add_column(name)
     for one in report.sessions:
@@ -75,7 +75,9 @@ def _series(report: LedgerReport) -> Table:
 
 
 def _events(report: LedgerReport) -> Table:
-    table = Table(title=f"last {LATEST_EVENTS} events", box=None, title_justify="left")
+    table = Table(
+        title=f"last {LATEST_EVENTS} events (times in UTC)", box=None, title_justify="left"
+    )
     for name in ("time", "what", "text"):
         table.add_column(name)
     for one in report.events[-LATEST_EVENTS:]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from hitfinder.config import load_config
+from hitfinder.serving.log import text_lines
 
 NICENESS = 10
 """Whoever only watches must not take time from whom it watches."""
@@ -20,9 +21,9 @@ def run(config_path: Path, port: int | None) -> int:
     from hitfinder.assemble.monitor import build_monitor
 
     config = load_config(config_path)
-    logging.basicConfig(
-        level=config.log.level.upper(), format="%(asctime)s %(levelname)-7s %(message)s"
-    )
+    to_terminal = logging.StreamHandler()
+    to_terminal.setFormatter(text_lines())
+    logging.basicConfig(level=config.log.level.upper(), handlers=[to_terminal])
     watch, server = build_monitor(config, config_path.resolve().parent, port)
     server.open()
     watch.start()

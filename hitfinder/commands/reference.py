@@ -151,7 +151,7 @@ def settings_page() -> str:
         "One TOML file configures `hitfinder serve`. Unknown keys are refused; relative paths "
         "are relative to the file's own folder; a key that is left out has its default. Where a "
         "description says None, the key is left out.",
-        "`hitfinder config check FILE` tells every mistake at once. [deploy/hitfinder.toml]"
+        "`hitfinder config check FILE` tells the mistakes in one. [deploy/hitfinder.toml]"
         "(../../deploy/hitfinder.toml) has all of them, ready to edit.",
     )
     for section, keys in settings().items():

@@ -27,6 +27,14 @@ def check_target(path: Path | None, suffix: str) -> None:
             )
 
 
+def check_home(folder: Path) -> None:
+    """Raises ConfigError where there is no folder to write to and none can be made."""
+    place = folder.absolute()
+    nearest = next(each for each in (place, *place.parents) if each.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ConfigError(f"cannot write to {folder}: {nearest} is no folder with the right to")
+
+
 def _has_labels(path: Path) -> bool:
     with path.open("rb") as file:
         cells = file.readline(1000).strip().lower().split(b",")

@@ -21,7 +21,7 @@ from hitfinder.commands.training import (
     simulated,
 )
 from hitfinder.dataset.frames import about_diffuse
-from hitfinder.dataset.split import split_runs
+from hitfinder.dataset.split import DIFFUSE, split_runs
 from hitfinder.errors import ConfigError
 from hitfinder.inference.model_card import Precision
 from hitfinder.simulation.catalog import DIFFUSE_RUNS
@@ -219,7 +219,8 @@ def _same(one: Run) -> Run:
 
 
 def _files(options: Options, promise: Restrained) -> Files:
-    split = split_runs([about_diffuse(one) for one in labelled(options)], seed=options.seed)
+    series = [about_diffuse(one) for one in labelled(options)]
+    split = split_runs(series, seed=options.seed, classes=DIFFUSE)
     if options.method == "compact":  # before the training, not after it
         truths = [frame.truth for one in split.calibrate for frame in one.frames]
         check_restrained(truths.count("miss"), promise)

@@ -260,6 +260,8 @@ def _label(where: str, words: Sequence[str]) -> Label | None:
 def _known_label(truth: str, tier: str, artefacts: str, diffuse: str) -> Label:
     if tier and _TRUTHS[truth] != "hit":
         raise ValueError(f"a {truth} has no tier, got '{tier}'; clear it or correct the label")
+    if _DIFFUSE[diffuse] and _TRUTHS[truth] == "miss":
+        raise ValueError("a miss shows no diffuse scattering; clear that or correct the label")
     return Label(
         truth=_TRUTHS[truth],
         tier=_TIERS[tier] if tier else None,

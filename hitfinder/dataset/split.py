@@ -32,6 +32,31 @@ length, and one try may leave the test part with the shortest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Classes:
+    """What hits and misses are to whoever labelled them: one and many; and what to tell him where
+    there are neither.
+    """
+
+    hit: tuple[str, str]
+    miss: tuple[str, str]
+    none: str
+
+
+HITS = Classes(
+    hit=("hit", "hits"),
+    miss=("miss", "misses"),
+    none="no frame is labelled hit or miss; give a file of labels, or make one with "
+    "'hitfinder label'",
+)
+DIFFUSE = Classes(
+    hit=("hit with diffuse scattering", "hits with diffuse scattering"),
+    miss=("hit without", "hits without diffuse scattering"),
+    none="no hit is labelled as with or without diffuse scattering; fill in the column 'diffuse' "
+    "of the labels with yes and no",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
     """Series for each part, with the frames labelled hit or miss only, in the order given.
 
@@ -66,6 +91,7 @@ def split_runs(
     *,
     seed: int,
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    classes: Classes = HITS,
 ) -> Split:
     """Runs to training, calibration and test, in about these shares of the frames; the same seed
     gives the same split. A part with the share 0 stays empty.
@@ -84,29 +110,26 @@ def split_runs(
         for position, one in enumerate(series)
         if (frames := tuple(frame for frame in one.frames if frame.truth in ("hit", "miss")))
     ]
-    _check_enough(runs, n_parts)
+    _check_enough(runs, n_parts, classes)
     by_blocks = len(runs) < n_parts
     choices = [_blocks(runs, number) for number in BLOCKS] if by_blocks else [runs]
     pieces = next((each for each in choices if _can_share(each, n_parts)), None)
     if pieces is None:
-        raise DataFileError(_what_is_missing(series, runs, n_parts))
+        raise DataFileError(_what_is_missing(series, runs, n_parts, classes))
     parts = _assign(pieces, wanted, np.random.default_rng(seed))
     train, calibrate, test = (_joined(series, part) for part in parts)
     return Split(train=train, calibrate=calibrate, test=test, by_blocks=by_blocks)
 
 
-def _check_enough(runs: Sequence[_Piece], n_parts: int) -> None:
+def _check_enough(runs: Sequence[_Piece], n_parts: int, classes: Classes) -> None:
     truths = [frame.truth for run in runs for frame in run.frames]
     if not truths:
-        raise DataFileError(
-            "the data: no frame is labelled hit or miss; give a file of labels, or make one with "
-            "'hitfinder label'"
-        )
-    for name in ("hit", "miss"):
-        count, plural = truths.count(name), "hits" if name == "hit" else "misses"
+        raise DataFileError(f"the data: {classes.none}")
+    for truth, (one, plural) in (("hit", classes.hit), ("miss", classes.miss)):
+        count = truths.count(truth)
         if count == 0:
             raise DataFileError(
-                f"the data: of {len(truths)} labelled frames none is a {name}; add runs with "
+                f"the data: of {len(truths)} labelled frames none is a {one}; add runs with "
                 f"{plural}, or correct the labels"
             )
         if count < n_parts:
@@ -133,21 +156,24 @@ def _can_share(pieces: Sequence[_Piece], n_parts: int) -> bool:
     return with_both + min(only_hits, only_misses) >= n_parts
 
 
-def _what_is_missing(series: Sequence[Series], runs: Sequence[_Piece], n_parts: int) -> str:
+def _what_is_missing(
+    series: Sequence[Series], runs: Sequence[_Piece], n_parts: int, classes: Classes
+) -> str:
+    hits, misses = classes.hit[1], classes.miss[1]
     if len(runs) < n_parts:
         return (
-            f"the data: hits and misses cannot be shared among {n_parts} parts made of at least "
-            f"{SHORTEST_BLOCK} consecutive frames; label more frames, or add runs"
+            f"the data: {hits} and {misses} cannot be shared among {n_parts} parts made of at "
+            f"least {SHORTEST_BLOCK} consecutive frames; label more frames, or add runs"
         )
     one_sided = [
-        f"{series[run.run].name} only {'hits' if run.truths == {'hit'} else 'misses'}"
+        f"{series[run.run].name} only {hits if run.truths == {'hit'} else misses}"
         for run in runs
         if len(run.truths) == 1
     ]
     shown = ", ".join(one_sided[:5]) + (", ..." if len(one_sided) > 5 else "")
     return (
-        f"the data: {n_parts} parts of whole runs need hits and misses each, but of {len(runs)} "
-        f"runs have {shown}; label what they lack, or add runs"
+        f"the data: {n_parts} parts of whole runs need {hits} and {misses} each, but of "
+        f"{len(runs)} runs have {shown}; label what they lack, or add runs"
     )
 
 

@@ -18,7 +18,7 @@ from hitfinder.inference.gpu import Uploads, page_locked
 from hitfinder.inference.model_card import BINNED, GRAPH, ModelCard, read_artifact
 from hitfinder.inference.sessions import CUDA, ORT_ERRORS, Device, in_a_line, start
 
-REMEDY = "pip install 'hitfinder[cuda]' (and an NVIDIA driver), or set device = \"cpu\""
+REMEDY = "in the checkout, pip install '.[cuda]' (and an NVIDIA driver), or set device = \"cpu\""
 
 
 class ModelRunError(HitfinderError):

@@ -128,6 +128,15 @@ def read_report(path: Path) -> LedgerReport:
         )
 
 
+def check_ledger(path: Path) -> None:
+    """Raises LedgerError for something that is there and is no ledger."""
+    if path.is_dir():
+        raise LedgerError(f"ledger {path} is a folder; name a file in it")
+    if path.exists():
+        with _reading(path) as db:
+            db.execute("PRAGMA schema_version").fetchone()
+
+
 def read_frames(path: Path) -> Iterator[tuple[Any, ...]]:
     """Rows of COLUMNS in order of publication. Raises LedgerError."""
     with _reading(path) as db:
@@ -153,7 +162,7 @@ def export_parquet(path: Path, target: Path) -> int:
         import pyarrow.parquet
     except ImportError as error:
         raise ConfigError(
-            "Parquet needs pyarrow: pip install 'hitfinder[parquet]', or export csv"
+            "Parquet needs pyarrow: in the checkout, pip install '.[parquet]'; or export csv"
         ) from error
     rows = list(read_frames(path))
     columns = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)

@@ -164,6 +164,15 @@ class Lines(logging.Handler):
                 data = data[os.write(self._descriptor, data) :]
 
 
+def text_lines() -> logging.Formatter:
+    """A line for a person, in UTC as the ledger and the lines for programs are."""
+    formatter = logging.Formatter(
+        "%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%SZ"
+    )
+    formatter.converter = time.gmtime
+    return formatter
+
+
 def set_up(
     level: str,
     format: Literal["auto", "json", "text"],  # noqa: A002  as its setting is called
@@ -171,9 +180,8 @@ def set_up(
 ) -> Lines:
     """Log to a file descriptor from here on. "auto" is text for a terminal, else JSON."""
     as_text = format == "text" or (format == "auto" and os.isatty(descriptor))
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
     lines = Lines(descriptor)
-    lines.setFormatter(text if as_text else JsonLines())
+    lines.setFormatter(text_lines() if as_text else JsonLines())
     lines.addFilter(Limit())
     root = logging.getLogger()
     root.addHandler(lines)

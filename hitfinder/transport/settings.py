@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
@@ -30,6 +30,15 @@ def tcp_address(endpoint: str) -> tuple[str, str] | None:
     return (found[2], found[3]) if found is not None and found[3] is not None else None
 
 
+def check_reachable(endpoint: str, mode: str) -> None:
+    """Raises ValueError for a place to connect to that names no machine or no port."""
+    if mode == "connect" and "*" in (tcp_address(endpoint) or ()):
+        raise ValueError(
+            f'mode = "connect" needs a host and a port to connect to, got {endpoint}; "*" is for '
+            'mode = "bind"'
+        )
+
+
 Endpoint = Annotated[
     str, AfterValidator(_endpoint), WithJsonSchema({"type": "string", "pattern": _ENDPOINT})
 ]
@@ -50,6 +59,11 @@ class ReceiverSettings(Settings):
     """A larger message is refused by the socket, which drops its sender's connection."""
     high_water_mark: int = Field(default=16, ge=1, le=100_000)
     """Messages that the socket holds before its sender feels it; each up to a frame in size."""
+
+    @model_validator(mode="after")
+    def _is_reachable(self) -> Self:
+        check_reachable(self.endpoint, self.mode)
+        return self
 
 
 class SenderSettings(Settings):
@@ -73,6 +87,11 @@ class SenderSettings(Settings):
     restart."""
     spill_max_bytes: int = Field(default=10 * 2**30, ge=2**20, le=2**44)
     """How much "spill" may write; beyond it messages are dropped and counted."""
+
+    @model_validator(mode="after")
+    def _is_reachable(self) -> Self:
+        check_reachable(self.endpoint, self.mode)
+        return self
 
     @model_validator(mode="after")
     def _spill_has_a_folder(self) -> "SenderSettings":

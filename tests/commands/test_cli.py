@@ -26,6 +26,19 @@ COMMANDS = (
 )
 
 
+def complaint(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """The one line by which a command refuses."""
+    monkeypatch.setattr("sys.argv", ["hitfinder", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hitfinder: ")
+    return line
+
+
 def hitfinder(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -205,6 +218,62 @@ def test_config_check_says_what_will_be_done(tmp_path: Path) -> None:
     assert "on stall backpressure" in result.output
 
 
+def test_config_check_tells_how_much_of_the_region_is_measured(tmp_path: Path) -> None:
+    mask = np.ones((400, 400), np.uint8)
+    mask[:100] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    config = tmp_path / "hitfinder.toml"
+    config.write_text(
+        '[input]\nendpoint = "tcp://d:1"\nprotocol = "dectris-v2"\n[model]\ndevice = "cpu"\n'
+        '[detector]\nshape = [400, 400]\nmask_file = "mask.npy"\n[region]\nkind = "whole"\n'
+    )
+    result = hitfinder("config", "check", config)
+    assert result.exit_code == 0, result.output
+    assert "region   400 x 400 pixels, 25.0% of them measured" in result.output
+
+
+UNFIT = [
+    ("[region]\nrows = 5\ncols = 5", "region: model hit does not run on 5 x 5 pixels; make"),
+    (
+        '[detector]\nshape = [400, 400]\n[region]\nkind = "box"\ntop = 500\nleft = 0',
+        "holds no pixel of the 400 x 400 image",
+    ),
+    ('[detector]\nshape = [400, 300]\nmask_file = "mask.npy"', "the detector's mask has shape"),
+    (
+        '[detector]\nshape = [400, 400]\n[diffuse]\ndevice = "cpu"\n[diffuse_region]\n'
+        'kind = "center"\nrows = 3',
+        "diffuse_region: model diffuse does not run on 3 x 350 pixels; make",
+    ),
+    ('[ledger]\npath = "."', "is a folder; name a file"),
+    ('[ledger]\npath = "mask.npy"', "cannot be read: file is not a database"),
+    ('[ledger]\npath = "mask.npy/ledger.sqlite"', "mask.npy is no folder"),
+    (
+        '[kept]\nendpoint = "tcp://*:1"\non_stall = "spill"\nspill_folder = "mask.npy"',
+        "mask.npy is no folder",
+    ),
+    ('[kept]\nendpoint = "tcp://*:1"\nmode = "connect"', "needs a host and a port"),
+    ("[detector]\nsaturation = 10\nunderload = 20", "saturation 10 leaves no value"),
+    ("[region]\ntop = 5", "no other kind takes them"),
+]
+
+
+@pytest.mark.parametrize(("section", "says"), UNFIT, ids=lambda text: str(text)[-30:])
+def test_config_check_finds_what_the_service_would_stop_at(
+    section: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    np.save(tmp_path / "mask.npy", np.eye(400, dtype=np.uint8))
+    config = tmp_path / "hitfinder.toml"
+    config.write_text(
+        '[input]\nendpoint = "tcp://d:1"\nprotocol = "dectris-v2"\n[model]\ndevice = "cpu"\n'
+        f"{section}\n"
+    )
+    assert says in complaint(["config", "check", str(config)], monkeypatch, capsys)
+
+
 def test_config_check_tells_the_second_step(tmp_path: Path) -> None:
     write_artifact(tmp_path / "second", task="diffuse", name="second")
     config = tmp_path / "hitfinder.toml"
@@ -275,7 +344,7 @@ def test_training_and_measuring_say_what_they_need(stack: Path, tmp_path: Path) 
         assert ended.returncode == 1
         (line,) = ended.stderr.splitlines()
         assert line.startswith(f"hitfinder: {arguments[0]} needs ")
-        assert line.endswith(": pip install 'hitfinder[train]'")
+        assert line.endswith(": in the checkout, pip install '.[train]'")
 
 
 def test_the_live_page_says_what_it_needs(tmp_path: Path) -> None:
@@ -283,7 +352,7 @@ def test_the_live_page_says_what_it_needs(tmp_path: Path) -> None:
     config.write_text('[input]\nendpoint = "tcp://d:1"\nprotocol = "dectris-v2"\n')
     ended = without_extra("monitor", config)
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].endswith(": pip install 'hitfinder[monitor]'")
+    assert ended.stderr.splitlines()[-1].endswith(": in the checkout, pip install '.[monitor]'")
     assert without_extra("config", "check", config).returncode == 0
 
 
@@ -353,11 +422,4 @@ def test_a_mistake_is_one_clear_line(
         '[input]\nendpoint = "tcp://d:1"\nprotocol = "dectris-v2"\n'
     )
     words = [argument.format(tmp=tmp_path) for argument in arguments]
-    monkeypatch.setattr("sys.argv", ["hitfinder", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("hitfinder: ")
-    assert says in lines[0]
+    assert says in complaint(words, monkeypatch, capsys)

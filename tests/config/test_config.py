@@ -101,7 +101,7 @@ def test_a_mistake_names_its_key(table: dict[str, Any], says: str) -> None:
 @pytest.mark.parametrize("port", ["1", "9999", "59999", "64999", "65499", "65529", "65535", "*"])
 def test_every_port_there_is_may_be_named(port: str) -> None:
     endpoint = f"tcp://d:{port}"
-    table = {"input": {**GOOD["input"], "endpoint": endpoint}}
+    table = {"input": {**GOOD["input"], "endpoint": endpoint, "mode": "bind"}}
     assert checked(ServeConfig, table, "x").input.endpoint == endpoint
 
 

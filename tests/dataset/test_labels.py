@@ -114,6 +114,7 @@ def test_spellings(tmp_path: Path, text: str, expected: tuple[str, int, Label]) 
         (b"file,frame,label\na.h5,0,hit\na.h5,1,maybe\n", "line 3: 'maybe' is unknown"),
         (b"file,frame,label,tier\na.h5,1,hit,good\n", "line 2: 'good' is unknown"),
         (b"file,frame,label,tier\na.h5,1,miss,weak\n", "line 2: a miss has no tier"),
+        (b"file,frame,label,diffuse\na.h5,1,0,yes\n", "line 2: a miss shows no diffuse"),
         (b"file,frame,label\na.h5,-1,hit\n", "line 2: frame '-1' is no number from 0"),
         (b"file,frame,label\na.h5,1.5,hit\n", r"line 2: frame '1\.5' is no number"),
         (b"file,frame,label\na.h5," + b"9" * 5000 + b",hit\n", "is no number from 0"),

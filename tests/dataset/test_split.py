@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hitfinder.dataset.frames import FrameRef, Label, Series, Truth
-from hitfinder.dataset.split import Split, split_runs
+from hitfinder.dataset.split import DIFFUSE, Split, split_runs
 from hitfinder.errors import ConfigError, DataFileError
 from hitfinder.frame import Detector, Payload
 
@@ -160,6 +160,21 @@ def test_shares_that_are_none(shares: tuple[float, float, float]) -> None:
 def test_data_that_cannot_be_split(runs: list[str], message: str) -> None:
     with pytest.raises(DataFileError, match=message):
         split_runs(_runs(*runs), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        (["--a"], "no hit is labelled as with or without diffuse scattering; fill in the column"),
+        (["mmm"], "none is a hit with diffuse scattering; add runs"),
+        (["hhh"], "none is a hit without; add runs with hits without diffuse"),
+        (["hmmmmmmmmm"], "1 hits with diffuse scattering are too few"),
+        (["hhm", "hmm", "hh", "h"], "have run2 only hits with diffuse scattering, run3"),
+    ],
+)
+def test_hits_are_named_by_what_they_are_split_by(runs: list[str], message: str) -> None:
+    with pytest.raises(DataFileError, match=message):
+        split_runs(_runs(*runs), seed=1, classes=DIFFUSE)
 
 
 def test_a_file_in_two_runs() -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hitfinder.serving.log import (
     Lines,
     Occasionally,
     set_up,
+    text_lines,
     told,
 )
 from hitfinder.serving.reports import Reports
@@ -237,3 +239,13 @@ def test_a_terminal_gets_text() -> None:
     assert os.read(main, 1000).decode().rstrip().endswith("WARNING output stalled")
     os.close(main)
     os.close(terminal)
+
+
+def test_a_line_for_a_person_tells_utc_as_the_ledger_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = logging.makeLogRecord({"levelname": "INFO", "msg": "ready", "created": 0.0})
+    with monkeypatch.context() as now:
+        now.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        line = text_lines().format(record)
+    time.tzset()
+    assert line == "1970-01-01 00:00:00Z INFO    ready"
