@@ -125,7 +125,8 @@ def _check_enough(runs: Sequence[_Piece], n_parts: int, classes: Classes) -> Non
     truths = [frame.truth for run in runs for frame in run.frames]
     if not truths:
         raise DataFileError(f"the data: {classes.none}")
-    for truth, (one, plural) in (("hit", classes.hit), ("miss", classes.miss)):
+    words: dict[Truth, tuple[str, str]] = {"hit": classes.hit, "miss": classes.miss}
+    for truth, (one, plural) in words.items():
         count = truths.count(truth)
         if count == 0:
             raise DataFileError(
