@@ -66,14 +66,28 @@ def _line(kind: type[Settings], source: str, mistake: dict[str, Any]) -> str:
         return f"{key}: no such setting; {hint}"
     if mistake["type"] == "missing":
         return f"{key}: must be set"
+    if mistake["input"] is None:
+        return f'{key}: cannot be "off"; give a value, or leave it out'
     message = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "literal_error" and _may_be_off(kind, place):
+        message += ' or "off"'
     given = "" if isinstance(mistake["input"], dict) else f" (got {mistake['input']!r})"
     return f"{key}: {message[0].lower()}{message[1:]}{given}"
 
 
 def _known_keys(kind: type[Settings], section: list[str]) -> list[str]:
+    return list(_section(kind, section).model_fields)
+
+
+def _may_be_off(kind: type[Settings], place: list[str]) -> bool:
+    """Whether a setting that has a value by default may also be none."""
+    field = _section(kind, place[:-1]).model_fields[place[-1]]
+    return field.default is not None and type(None) in getattr(field.annotation, "__args__", ())
+
+
+def _section(kind: type[Settings], section: list[str]) -> type[Settings]:
     for part in section:
         inner = kind.model_fields[part].annotation
         options = [inner, *getattr(inner, "__args__", ())]
         kind = next(o for o in options if isinstance(o, type) and issubclass(o, Settings))
-    return list(kind.model_fields)
+    return kind

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -56,5 +57,16 @@ def _check_places(config: ServeConfig, folder: Path) -> None:
 
 def schema() -> int:
     """JSON schema on standard output."""
-    typer.echo(json.dumps(ServeConfig.model_json_schema(), indent=1))
+    typer.echo(json.dumps(_as_toml(ServeConfig.model_json_schema()), indent=1))
     return 0
+
+
+def _as_toml(schema: Any) -> Any:
+    """The same for a file that has no null: "off" stands there."""
+    if isinstance(schema, list):
+        return [_as_toml(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema == {"type": "null"}:
+        return {"const": "off"}
+    return {key: _as_toml(value) for key, value in schema.items() if value is not None}

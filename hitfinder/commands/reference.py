@@ -171,9 +171,11 @@ def settings_page() -> str:
 
 
 def _kind(about: Mapping[str, Any]) -> str:
-    for option in about.get("anyOf", ()):
+    options = about.get("anyOf", ())
+    for option in options:
         if option.get("type") != "null":
-            return _kind(option)
+            may_be_off = len(options) > 1 and about.get("default") is not None
+            return _kind(option) + (', `"off"`' if may_be_off else "")
     if "enum" in about:
         return ", ".join(f'`"{value}"`' for value in about["enum"])
     if about.get("pattern", "").startswith("^(tcp"):

@@ -206,6 +206,13 @@ def test_the_schema_names_every_section() -> None:
     assert {"input", "region", "model", "kept", "vetoed", "ledger"} <= set(schema["properties"])
 
 
+def test_the_schema_says_off_where_toml_has_no_null() -> None:
+    told = hitfinder("config", "schema").output
+    assert "null" not in told
+    port = json.loads(told)["$defs"]["HttpSettings"]["properties"]["port"]
+    assert {"const": "off"} in port["anyOf"]
+
+
 def test_config_check_says_what_will_be_done(tmp_path: Path) -> None:
     config = tmp_path / "hitfinder.toml"
     config.write_text(

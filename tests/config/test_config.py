@@ -86,6 +86,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "x: policy: diffuse and not_diffuse are both",
     ),
     ({**GOOD, "diffuse": {"deadline_ms": 0}}, "x: diffuse.deadline_ms: "),
+    ({**GOOD, "hot_pixels": {"mode": "on"}}, "should be 'learn' or 'mask' or \"off\" (got 'on')"),
+    ({**GOOD, "model": {"device": "gpu"}}, "should be 'auto', 'cuda' or 'cpu' (got 'gpu')"),
+    ({**GOOD, "ledger": {"path": "off"}}, 'x: ledger.path: cannot be "off"; give a value'),
+    ({**GOOD, "kept": {"endpoint": "off"}}, 'x: kept.endpoint: cannot be "off"'),
     ({**GOOD, "detector": {"saturation": float("nan")}}, "x: detector.saturation: "),
 ]
 
