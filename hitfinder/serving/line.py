@@ -121,6 +121,10 @@ class LineCounts:
     diffuse: DiffuseCounts
 
 
+MOST_MESSAGES = 100_000
+"""In flight, however small they are: what stands around an empty one takes memory, too."""
+
+
 class Line:
     """See the module. Safe to use from several threads."""
 
@@ -144,7 +148,10 @@ class Line:
     def wait_for_room(self, timeout_s: float) -> bool:
         """Whether one more message may enter; waits up to `timeout_s` until it may."""
         with self._lock:
-            return self._room.wait_for(lambda: self._bytes < self._max_bytes, timeout_s)
+            return self._room.wait_for(self._has_room, timeout_s)
+
+    def _has_room(self) -> bool:
+        return self._bytes < self._max_bytes and len(self._passages) < MOST_MESSAGES
 
     def enter(self, passage: Passage) -> None:
         """Join at the back. The last message that found room may reach beyond the bound."""

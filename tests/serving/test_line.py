@@ -56,6 +56,17 @@ def test_a_full_line_has_no_room_until_its_front_leaves() -> None:
     assert line.counts().bytes == 60
 
 
+def test_messages_of_no_size_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hitfinder.serving.line.MOST_MESSAGES", 3)
+    line = Line(1000)
+    for number in range(3):
+        assert line.wait_for_room(0)
+        line.enter(in_flight(number, size=0))
+    assert not line.wait_for_room(0)
+    line.leave()
+    assert line.wait_for_room(0)
+
+
 def test_whoever_settles_first_wins() -> None:
     line = Line(100)
     passage = in_flight(0)
