@@ -155,7 +155,7 @@ def test_a_driver_too_old_is_told_in_a_few_words(
     if device == "auto":
         assert OnnxModel.load(tmp_path, device).why == why
     else:
-        with pytest.raises(DeviceError, match=f"device is cuda, but {why}: pip install"):
+        with pytest.raises(DeviceError, match=f"device is cuda, but {why}: in the checkout, pip"):
             OnnxModel.load(tmp_path, device)
 
 
