@@ -63,10 +63,10 @@ def run(
                 results.append(result)
                 progress.advance(task)
     rows = [_row(result) for result in results]
-    _print(rows)
     if csv_path is not None:
-        with csv_path.open("w", newline="") as file:
+        with csv_path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
+    _print(rows)
     for result in results:
         if result.problem is not None:
             typer.echo(f"hitfinder: {result.problem}", err=True)

@@ -10,7 +10,7 @@ from rich.table import Table
 from hitfinder.commands.progress import progress_bar
 from hitfinder.commands.regions import REGIONS, check_region
 from hitfinder.commands.tables import print_table
-from hitfinder.dataset.frames import Series
+from hitfinder.dataset.frames import Series, check_given_once
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import ArtifactError, ConfigError, DataFileError
 from hitfinder.evaluation.curves import CURVES, read_curves
@@ -116,6 +116,7 @@ def make_folder(out: Path) -> None:
 def _labelled(files: list[Path], labels: Path | None) -> list[Series]:
     """The series with their labels. Raises DataFileError when no frame is labelled hit or miss."""
     series = open_series(files)
+    check_given_once(series)
     if labels is not None:
         from hitfinder.dataset.labels import apply_labels
 

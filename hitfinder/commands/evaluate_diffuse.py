@@ -29,6 +29,7 @@ from hitfinder.evaluation.scores import RunScores, frame_name, read_region, run_
 from hitfinder.images.region import plan_region
 from hitfinder.inference.model_card import find_artifact
 from hitfinder.inference.onnx_model import OnnxModel
+from hitfinder.training.diffuse_methods.diffusion_map import COORDINATES
 from hitfinder.training.diffuse_methods.methods import METHODS
 from hitfinder.training.diffuse_methods.prepared import Prepared, Preparer, joined
 
@@ -219,8 +220,17 @@ def _joined(parts: list[NDArray[np.float32]] | None) -> NDArray[np.float64] | No
 
 
 def _learned(before: _Pass, found: _Pass) -> list[_Scored]:
-    """The methods that learn from the frames `before`."""
+    """The methods that learn from the frames `before`. Raises DataFileError where too few of either
+    could be read.
+    """
+    if len(set(before.is_diffuse)) < 2:
+        raise DataFileError("--learn: needs diffuse frames and others that can be read; add both")
     train, test = joined(before.prepared), joined(found.prepared)
+    if (count := len(train) + len(test)) <= COORDINATES:
+        raise DataFileError(
+            f"--learn: {count} frames, judged ones included, are too few for a map of "
+            f"{COORDINATES} coordinates; add frames, or leave it out"
+        )
     labels = np.array(before.is_diffuse)
     preparing_s = found.spent_s[PREPARING] / len(test)
     methods = []

@@ -1,6 +1,8 @@
 """Files that a command writes at its end: whether it will be able to, asked at its beginning."""
 
+import codecs
 import os
+import re
 from pathlib import Path
 
 from hitfinder.errors import ConfigError
@@ -37,5 +39,5 @@ def check_home(folder: Path) -> None:
 
 def _has_labels(path: Path) -> bool:
     with path.open("rb") as file:
-        cells = file.readline(1000).strip().lower().split(b",")
-    return b"label" in [cell.strip(b' "') for cell in cells]
+        cells = re.split(rb"[,;\t]", file.readline(1000).removeprefix(codecs.BOM_UTF8).lower())
+    return b"label" in [cell.strip(b'" \r\n') for cell in cells]

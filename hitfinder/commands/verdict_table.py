@@ -134,7 +134,7 @@ def _latest(view: View) -> Table:
         outcome = verdict.outcome.value if verdict.reason is None else f"unjudged: {verdict.reason}"
         score = "–" if verdict.score is None else f"{verdict.score:.3f}"
         table.add_row(
-            verdict.series,
+            Text(verdict.series),
             str(verdict.frame),
             Text(outcome, _STYLES[verdict.outcome]),
             score,

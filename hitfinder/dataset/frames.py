@@ -117,11 +117,16 @@ class DataFile:
 
 
 def about_diffuse(series: Series) -> Series:
-    """The same frames, each label `as_diffuse`."""
-    frames = tuple(
-        frame if frame.label is None else replace(frame, label=as_diffuse(frame.label))
-        for frame in series.frames
-    )
+    """The same frames, each label `as_diffuse`. Of a miss nobody asks: whoever says "no" of it
+    makes no hit without diffuse scattering out of a blank.
+    """
+
+    def asked(label: Label | None) -> Label | None:
+        if label is None or label.truth == "miss":
+            return None
+        return as_diffuse(label)
+
+    frames = tuple(replace(frame, label=asked(frame.label)) for frame in series.frames)
     return replace(series, frames=frames)
 
 

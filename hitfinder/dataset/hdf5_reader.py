@@ -93,11 +93,24 @@ def read_hdf5(path: Path, index: int, *, place: str, first: int) -> Payload:
         shape = frame_shape(dataset.shape)
         at = () if dataset.ndim == 2 else (index - first,)
         encoding = _encoding(dataset, shape)
-        chunk = None if encoding is None else _chunk(dataset, (*at, *(0 for _ in shape)))
+        begin = (*at, *(0 for _ in shape))
+        if dataset.chunks is not None and _is_missing(dataset, begin):
+            raise DataFileError(
+                f"{path}: frame {index} was never written; the file is of a run that was cut short"
+            )
+        chunk = None if encoding is None else _chunk(dataset, begin)
         if encoding is None or chunk is None:
             register_filters()
             return plain(path, np.asarray(dataset[at]))
         return encoded_payload(chunk, dtype=dataset.dtype, shape=shape, encoding=encoding)
+
+
+def _is_missing(dataset: h5py.Dataset, begin: tuple[int, ...]) -> bool:
+    """Whether the chunk of a frame's first pixel was never written: HDF5 makes zeros of it, a
+    miss.
+    """
+    offset = tuple(at - at % side for at, side in zip(begin, dataset.chunks, strict=True))
+    return dataset.id.get_chunk_info_by_coord(offset).byte_offset is None
 
 
 def _encoding(dataset: h5py.Dataset, shape: tuple[int, ...]) -> str | None:
@@ -118,11 +131,8 @@ def _encoding(dataset: h5py.Dataset, shape: tuple[int, ...]) -> str | None:
 
 
 def _chunk(dataset: h5py.Dataset, offset: tuple[int, ...]) -> bytes | None:
-    """The stored chunk; None where it was never written or its filter was skipped: HDF5 then
-    fills in or reads it plain.
-    """
-    stored = dataset.id.get_chunk_info_by_coord(offset)
-    if stored.byte_offset is None or stored.filter_mask:
+    """The stored chunk; None where its filter was skipped: HDF5 then reads it plain."""
+    if dataset.id.get_chunk_info_by_coord(offset).filter_mask:
         return None
     return bytes(dataset.id.read_direct_chunk(offset)[1])
 

@@ -61,7 +61,10 @@ class Viewer:
         self._gallery = gallery
         self._powder = powder
         self.ended = False
-        """Whether the last series is known to be over."""
+        """Whether the last series is known to be over, and no frame of another was seen yet: a
+        detector that is armed may wait for long.
+        """
+        self._forgets = False
         self._detector = detector
         self._planned: tuple[tuple[int, ...], RegionReader, View] | None = None
 
@@ -71,13 +74,14 @@ class Viewer:
         event = self._decoder.decode(parts, now_ns)
         if isinstance(head, SeriesMark):
             if isinstance(event, SeriesStarted):
-                if self.ended:
+                if self._forgets:
                     self._powder.forget()  # it may have the number of the one before
                 self._detector, self._planned = event.detector, None
-                self.ended = False
-            self.ended = self.ended or isinstance(event, SeriesEnded)
+                self._forgets = False
+            elif isinstance(event, SeriesEnded):
+                self.ended = self._forgets = True
         elif isinstance(event, Frame):
-            self.ended = False
+            self.ended = self._forgets = False
             self._gallery.add(self._picture(head, event, now_ns))
         else:
             raise BadMessageError("type", "a sample without a frame")

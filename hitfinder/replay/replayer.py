@@ -83,10 +83,14 @@ class Replayer:
         self._first_ns = self._last_ns = 0
         self._sent = self._sent_bytes = self._late = self._stalled = 0
 
-    def prepare(self) -> None:
-        """Load and encode frames within the memory limit. Raises DataFileError, PayloadError."""
+    def prepare(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Load and encode frames within the memory limit, or until `stop` says so. Raises
+        DataFileError, PayloadError.
+        """
         room = self._settings.memory_limit_bytes
         for ref in self._series.frames[: self.total]:
+            if stop():
+                break
             payload = self._encoded(ref.load())
             room -= len(payload.data)
             if room < 0:
@@ -215,7 +219,7 @@ def run(
     """Prepare and send a replay to its end, or until `stop` says so. Raises DataFileError and
     PayloadError.
     """
-    replayer.prepare()
+    replayer.prepare(stop)
     while (pause_ns := replayer.step(clock_ns())) is not None:
         if stop():
             replayer.stop()

@@ -13,7 +13,7 @@ from hitfinder.verdict import Outcome
 from hitfinder.wire.samples import MARK
 
 AGAIN_NS = 10_000_000_000
-"""How often the running series' opening is repeated."""
+"""How often the running series' opening is repeated, or the end of the last one."""
 
 JOINED_NS = 500_000_000
 """How long after a connection: its subscription comes a moment later than the connection."""
@@ -48,6 +48,8 @@ class Samples:
         self._due_ns = dict.fromkeys(self._every_ns, 0.0)
         self._header: tuple[Part, ...] | None = None
         self._opening: list[tuple[Part, ...]] = []
+        self._is_over = False
+        """Whether what is repeated is an end: it may have been dropped for a slow subscriber."""
         self._again_ns: int | None = None
 
     def open(self) -> None:
@@ -64,12 +66,10 @@ class Samples:
         header, self._header = self._header, None
         if isinstance(event, Passed):
             self._header = event.parts if event.kind == "header" else None
-        elif isinstance(event, SeriesEnded):
-            # From here on it is of no use to whoever joins.
-            self._opening = []
-            self._sink.offer((MARK, *event.parts))
         else:
-            self._opening = [event.parts] if header is None else [header, event.parts]
+            self._is_over = isinstance(event, SeriesEnded)
+            half = () if header is None or self._is_over else (header,)
+            self._opening = [*half, event.parts]
             self._send_opening(now_ns)
 
     def frame(
@@ -80,6 +80,8 @@ class Samples:
         `chance` in [0, 1) is the frame's own: it spreads the samples, which would else beat with
         a sender whose frames repeat.
         """
+        if self._is_over:  # a stream without starts goes on
+            self._opening, self._is_over = [], False
         every_ns = self._every_ns.get(outcome)
         if every_ns is None or now_ns < self._due_ns[outcome]:
             return

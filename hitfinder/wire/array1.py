@@ -1,9 +1,11 @@
 """array-1.0 (PSI, areaDetector's ZMQ plugin): a JSON header and a raw blob for every frame.
 
-PSI sends `htype` as text and shapes in numpy order; areaDetector sends it as a list and shapes
-x first. So a decoder left on "auto" takes the order from htype's form; a sender that mixes them
-needs `shape_order`. There are no start and end messages; the series is the header's `source` or
-`series`, else "array", and the frame number its `frame`, else `pulse_id`.
+PSI sends `htype` as text and shapes in numpy order; so does areaDetector's plugin (ADZMQ) from
+1.4.0 on, while before it sent a list, and shapes x first. So a decoder left on "auto" takes the
+order from htype's form; a sender that mixes them needs `shape_order`. The plugin writes its
+attributes last and as C++ prints them, `nan` and quotes included: where that is no JSON, what
+stands before says all that is needed. There are no start and end messages; the series is the
+header's `source` or `series`, else "array", and the frame number its `frame`, else `pulse_id`.
 
 Detectors behind this stream integrate: values below zero are measurements. What this file does
 not know: sockets, other protocols, further keys of the header (`is_hit_frame`, `spot_x`, ...).
@@ -28,6 +30,8 @@ from hitfinder.wire.fields import (
 
 HTYPE: Final = "array-1.0"
 DEFAULT_SERIES: Final = "array"
+UNCOMPRESSED: Final = (None, "", "<", "none", "raw")
+"""What a header may say of a blob that is not compressed."""
 
 
 class Array1Decoder:
@@ -40,7 +44,7 @@ class Array1Decoder:
         """Frame, or Passed for other htypes. Parts after the blob are ignored."""
         if not parts:
             raise BadMessageError("parts", "a message without parts")
-        head = json_object(parts[0])
+        head = _head(parts[0])
         htype = head.get("htype")
         listed = isinstance(htype, list) and len(htype) == 1
         name = htype[0] if isinstance(htype, list) and listed else htype
@@ -64,6 +68,17 @@ class Array1Decoder:
         )
 
 
+def _head(part: Part) -> dict[str, object]:
+    """The header, without its attributes where those are no JSON. Raises BadMessageError."""
+    try:
+        return json_object(part)
+    except BadMessageError:
+        before, found, _ = bytes(part).partition(b'"ndattr"')
+        if not found:
+            raise
+        return json_object(before.rstrip(b", \t\r\n") + b"}")
+
+
 def _series(head: Mapping[str, object]) -> str:
     """Raises BadMessageError("header") for a series that is neither text nor a whole number."""
     key = next((key for key in ("source", "series") if key in head), None)
@@ -82,6 +97,12 @@ def _payload(head: Mapping[str, object], parts: Sequence[Part], *, x_first: bool
     """The blob as raw pixels. Raises PayloadError."""
     if len(parts) < 2:
         raise PayloadError("the frame's blob is missing")
+    for key in ("encoding", "compression"):
+        if head.get(key) not in UNCOMPRESSED:
+            raise PayloadError(
+                f"the blob is compressed, {key} {str(head[key])[:40]!r}, which is not read here; "
+                "let the sender send it as it is"
+            )
     shape = shape_of(head.get("shape"))
     return encoded_payload(
         parts[1],

@@ -9,11 +9,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from rich.table import Table
 from typer.testing import CliRunner, Result
 
 from hitfinder import __version__
 from hitfinder.cli import app, main
 from hitfinder.commands.reference import commands
+from hitfinder.commands.tables import print_table
 from hitfinder.ledger.store import Ledger
 from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Verdict
 from tests.inference.artifacts import no_number, write_artifact
@@ -97,6 +99,26 @@ def test_classify_writes_a_verdict_a_frame(stack: Path, tmp_path: Path) -> None:
     assert [row["truth"] for row in rows] == ["hit", "miss"] * 2
     assert [row["frame"] for row in rows] == ["0", "1", "2", "3"]
     assert "4 frames, 2 kept, 2 vetoed" in result.output
+
+
+def test_names_are_printed_as_they_are_whatever_stands_in_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [tmp_path / name / "x.h5" for name in ("run[a]", "w[")]
+    for path in names:
+        path.parent.mkdir()
+        with h5py.File(path, "w") as file:
+            file["data"] = np.ones((1, 40, 40), np.uint16)
+    written = tmp_path / "verdicts.csv"
+    told = hitfinder("classify", *names, "--region", "whole", "--csv", written)
+    assert [row["file"] for row in csv.DictReader(written.open())] == list(map(str, names))
+    table = Table("file")
+    for name in (*map(str, names), "x[/y]"):
+        table.add_row(name)
+    print_table(table)
+    shown = capsys.readouterr().out + told.output
+    for name in (*map(str, names), "x[/y]"):
+        assert name in shown
 
 
 def test_classify_takes_region_and_model_from_a_configuration(stack: Path, tmp_path: Path) -> None:
@@ -411,6 +433,11 @@ BAD = [
     (["hot-pixels", "show", "{tmp}/gone.npz", "--png", "{tmp}/run.h5"], "no .png file"),
     (["ledger", "export", "{tmp}/gone.sqlite", "{tmp}/labels.csv"], "it holds labels"),
     (["classify", "{tmp}/run.h5", "--csv", "{tmp}/labels.csv"], "it holds labels"),
+    (["classify", "{tmp}/run.h5", "--csv", "{tmp}/excel.csv"], "it holds labels"),
+    (
+        ["evaluate", "{tmp}/run.h5", "{tmp}/run.h5", "--model", "hit", "--out", "{tmp}/x"],
+        "are given twice",
+    ),
 ]
 
 
@@ -425,6 +452,7 @@ def test_a_mistake_is_one_clear_line(
 ) -> None:
     (tmp_path / "bad.toml").write_text("[input\n")
     (tmp_path / "labels.csv").write_text('"file","frame","Label"\n')
+    (tmp_path / "excel.csv").write_text("label;file;frame\r\n", encoding="utf-8-sig")
     (tmp_path / "good.toml").write_text(
         '[input]\nendpoint = "tcp://d:1"\nprotocol = "dectris-v2"\n'
     )

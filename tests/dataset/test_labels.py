@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitfinder.dataset.frames import Label, Series
+from hitfinder.dataset.frames import Label, Series, about_diffuse
 from hitfinder.dataset.labels import LabelRow, apply_labels, read_labels, write_labels
 from hitfinder.dataset.series import open_series
 from hitfinder.errors import DataFileError
-from tests.dataset.files import counts, write_hdf5
+from tests.dataset.files import counts, write_hdf5, write_stack
 
 HIT, MISS = Label(truth="hit"), Label(truth="miss")
 
@@ -226,3 +226,12 @@ def test_a_file_given_twice(tmp_path: Path) -> None:
     run = _run(tmp_path / "run.h5")
     with pytest.raises(DataFileError, match="are given twice"):
         apply_labels(open_series([run, run]), _table(tmp_path, "run.h5,0,hit"))
+
+
+def test_of_a_miss_nobody_asks_whether_it_shows_diffuse_scattering(tmp_path: Path) -> None:
+    write_stack(tmp_path / "a.h5", counts(4, 8, 9), "contiguous")
+    (tmp_path / "labels.csv").write_text(
+        "file,frame,label,diffuse\na.h5,0,hit,yes\na.h5,1,hit,no\na.h5,2,miss,no\na.h5,3,miss,\n"
+    )
+    (series,) = apply_labels(open_series([tmp_path / "a.h5"]), tmp_path / "labels.csv")
+    assert [frame.truth for frame in about_diffuse(series).frames] == ["hit", "miss", None, None]

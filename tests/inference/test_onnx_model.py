@@ -164,7 +164,7 @@ def test_cuda_asked_for_and_absent_is_an_error_with_a_remedy(
 ) -> None:
     machine.said = "Failed to load libcublas.so.13: no such file"
     write_artifact(tmp_path)
-    with pytest.raises(DeviceError, match=r"libcublas.*pip install 'hitfinder\[cuda\]'"):
+    with pytest.raises(DeviceError, match=r"libcublas.*pip install '\.\[cuda\]'"):
         OnnxModel.load(tmp_path, "cuda")
 
 

@@ -201,15 +201,15 @@ def test_a_repeated_opening_does_not_begin_the_powder_pattern_anew(bench: Bench)
     assert bench.powder.hits == 3
 
 
-def test_the_end_of_a_series_is_known_until_the_next_begins(bench: Bench) -> None:
+def test_the_end_of_a_series_is_known_until_a_frame_of_the_next(bench: Bench) -> None:
     (ended,) = bench.encoder.end(SeriesEnded(series="3"))
     bench.open()
     assert not bench.viewer.ended
-    bench.viewer.take((MARK, *ended), 0)
-    assert bench.viewer.ended
+    for _ in range(2):  # it is repeated, for those who missed it
+        bench.viewer.take((MARK, *ended), 0)
+        assert bench.viewer.ended
     bench.open()
-    assert not bench.viewer.ended
-    bench.viewer.take((MARK, *ended), 0)
+    assert bench.viewer.ended  # armed; it may wait for a trigger
     bench.show(1, pixels())
     assert not bench.viewer.ended
 

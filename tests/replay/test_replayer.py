@@ -167,6 +167,15 @@ def test_what_does_not_fit_in_memory_is_read_again() -> None:
     assert loads.indices == [0, 1, 2]
 
 
+def test_stop_ends_the_preparing_too() -> None:
+    loads, taker, clock = Loads(), Taker(), Clock()
+    encoder = PROTOCOLS["dectris-v2"].encoder()
+    replayer = Replayer(series_of(9, loads), encoder, taker, ReplaySettings())
+    summary = run(replayer, stop=lambda: len(loads.indices) >= 2, clock_ns=clock, wait_s=clock.wait)
+    assert loads.indices == [0, 1]
+    assert (summary.sent, summary.complete) == (0, False)
+
+
 def test_stop_ends_the_series() -> None:
     taker, clock = Taker(), Clock()
     settings = ReplaySettings(rate_hz=10.0, loop=True)

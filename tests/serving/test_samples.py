@@ -103,12 +103,24 @@ def test_the_opening_goes_out_at_once_again_and_for_whoever_joins(sink: FakeSink
     assert sink.taken == [opening] * 3
 
 
-def test_what_opened_a_series_that_is_over_is_not_repeated(sink: FakeSink) -> None:
+def test_the_end_of_a_series_is_repeated_in_place_of_its_start(sink: FakeSink) -> None:
     samples = made(sink)
+    start, end = (MARK, b"start"), (MARK, b"end")
     samples.mark(SeriesStarted(series="1", parts=(b"start",)), 0)
     samples.mark(SeriesEnded(series="1", parts=(b"end",)), 1)
     samples.watch(10 * AGAIN_NS)
-    assert sink.taken == [(MARK, b"start"), (MARK, b"end")]
+    assert sink.taken == [start, end, end]
+    samples.mark(SeriesStarted(series="1", parts=(b"start",)), 11 * AGAIN_NS)
+    samples.watch(12 * AGAIN_NS)
+    assert sink.taken[3:] == [start, start]
+
+
+def test_an_end_is_not_repeated_where_a_stream_without_starts_goes_on(sink: FakeSink) -> None:
+    samples = made(sink)
+    samples.mark(SeriesEnded(series="1", parts=(b"end",)), 0)
+    samples.frame(Outcome.KEPT, 0.5, b"verdict", (b"frame",), 1)
+    samples.watch(10 * AGAIN_NS)
+    assert sink.taken == [(MARK, b"end"), (b"verdict", b"frame")]
 
 
 def test_a_header_in_two_messages_is_repeated_whole(sink: FakeSink) -> None:

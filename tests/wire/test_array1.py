@@ -84,6 +84,40 @@ def test_a_frame_without_its_blob_is_still_a_frame() -> None:
         event.payload.whole()
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        b'{"I0":nan}',
+        b'{"I0":-inf,"b":1}',
+        b'{,"b":1}',
+        b'{"b":1,}',
+        b'{"path":"C:\\data"}',
+        b'{"unit":"\xb5m"}',
+        b'{"text":"two\nlines"}',
+    ],
+)
+def test_attributes_that_are_no_json_cost_no_frame(attributes: bytes) -> None:
+    head = b'{"htype":["array-1.0"], "type":"uint16", "shape":[6,4], "frame":7, "ndattr": '
+    event = Array1Decoder().decode([head + attributes + b"}", FRAME.tobytes()], arrival_ns=0)
+    assert isinstance(event, Frame)
+    assert event.number == 7
+    np.testing.assert_array_equal(event.payload.whole(), FRAME)
+
+
+def test_a_header_that_is_no_json_before_its_attributes_is_bad() -> None:
+    for head in (b'{"frame":nan, "ndattr":{}}', b'{"frame":nan}', b'"ndattr"'):
+        with pytest.raises(BadMessageError):
+            Array1Decoder().decode([head, FRAME.tobytes()], arrival_ns=0)
+
+
+@pytest.mark.parametrize("key", ["encoding", "compression"])
+def test_a_compressed_blob_is_not_taken_for_pixels(key: str) -> None:
+    with pytest.raises(PayloadError, match=f"compressed, {key} 'bslz4', which is not read here"):
+        frame(**{key: "bslz4"}).payload.whole()
+    for said in ("", "none", "raw", "<"):
+        np.testing.assert_array_equal(frame(**{key: said}).payload.whole(), FRAME)
+
+
 def test_the_shape_must_fit_the_blob() -> None:
     with pytest.raises(PayloadError, match="48 bytes where"):
         frame(shape=[4, 5]).payload.whole()

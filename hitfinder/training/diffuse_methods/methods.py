@@ -41,7 +41,10 @@ def anisotropy(
     train_frames: Prepared, train_labels: NDArray[np.bool_], test_frames: Prepared
 ) -> Judged:
     """By how much is left without the round background; the threshold is learned."""
-    train, test = (np.log(each.anisotropy)[:, None] for each in (train_frames, test_frames))
+    dark = np.finfo(np.float32).tiny  # of a frame of zeros
+    train, test = (
+        np.log(np.maximum(each.anisotropy, dark))[:, None] for each in (train_frames, test_frames)
+    )
     return Judged(scores=fitted(train, train_labels, test))
 
 
