@@ -111,7 +111,8 @@ def test_names_are_printed_as_they_are_whatever_stands_in_them(
             file["data"] = np.ones((1, 40, 40), np.uint16)
     written = tmp_path / "verdicts.csv"
     told = hitfinder("classify", *names, "--region", "whole", "--csv", written)
-    assert [row["file"] for row in csv.DictReader(written.open())] == list(map(str, names))
+    rows = csv.DictReader(written.read_text().splitlines())
+    assert [row["file"] for row in rows] == list(map(str, names))
     table = Table("file")
     for name in (*map(str, names), "x[/y]"):
         table.add_row(name)
