@@ -74,26 +74,51 @@ def read_detector(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> D
     DataFileError.
     """
     with hdf5_file(path) as file:
-        group = next((name for name in _GROUPS if name in file), _GROUPS[0])
-        numbers = {}
-        for field, places, unit, factors in _NUMBERS:
-            value = _number(path, file, group, places, unit, factors)
-            if value is not None:
-                numbers[field] = value
-        for field, place, pixel in _BEAM:
-            if field in numbers and (unit := _unit(file[f"{group}/{place}"], "")) in _TO_MM:
-                if pixel not in numbers:
-                    raise DataFileError(
-                        f"{path}: {group}/{place} is in '{unit}', and no size of a pixel turns it "
-                        "into pixels; write one of them into the file"
-                    )
-                numbers[field] *= _TO_MM[unit] / numbers[pixel]
         return Detector(
             shape=shape,
-            mask=_mask(file, group, shape),
+            mask=_mask(path, file, _group(file), shape),
             underload=0.0 if dtype.kind == "u" else None,
-            **numbers,
+            **read_numbers(path, file),
         )
+
+
+def read_numbers(path: Path, file: Any) -> dict[str, float]:
+    """What an open file says of its detector in numbers, by `Detector`'s names. Raises
+    DataFileError.
+    """
+    group = _group(file)
+    numbers = {}
+    for field, places, unit, factors in _NUMBERS:
+        value = _number(path, file, group, places, unit, factors)
+        if value is not None:
+            numbers[field] = value
+    for field, place, pixel in _BEAM:
+        if field in numbers and (unit := _unit(file[f"{group}/{place}"], "")) in _TO_MM:
+            if pixel not in numbers:
+                raise DataFileError(
+                    f"{path}: {group}/{place} is in '{unit}', and no size of a pixel turns it "
+                    "into pixels; write one of them into the file"
+                )
+            numbers[field] *= _TO_MM[unit] / numbers[pixel]
+    return numbers
+
+
+def _group(file: Any) -> str:
+    """The detector's: the first that says anything."""
+    return next((name for name in _GROUPS if name in file and len(file[name])), _GROUPS[0])
+
+
+def _get(path: Path, file: Any, name: str) -> Any:
+    """What stands there, or None. Raises DataFileError for a link to a file that is gone: without
+    its mask or beam a detector would be another.
+    """
+    found = file.get(name)
+    link = file.get(name, getlink=True) if found is None else None
+    if (gone := getattr(link, "filename", None)) is not None:
+        raise DataFileError(
+            f"{path}: {name} leads to '{gone}', which is not there; copy it beside the file"
+        )
+    return found
 
 
 def _number(
@@ -106,7 +131,7 @@ def _number(
 ) -> float | None:
     for place in places:
         name = place if place.startswith("/") else f"{group}/{place}"
-        dataset = file.get(name)
+        dataset = _get(path, file, name)
         if getattr(dataset, "size", None) != 1:  # a group has none
             continue
         value = float(np.asarray(dataset).reshape(-1)[0])
@@ -127,9 +152,9 @@ def _unit(dataset: Any, unsaid: str) -> str:
     return (said.decode() if isinstance(said, bytes) else str(said)).strip().lower()
 
 
-def _mask(file: Any, group: str, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+def _mask(path: Path, file: Any, group: str, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     for place in (f"{group}/{name}" for name in MASKS):
-        dataset = file.get(place)
+        dataset = _get(path, file, place)
         found: tuple[int, ...] = getattr(dataset, "shape", ())
         if found == shape:
             register_filters()

@@ -23,7 +23,7 @@ from hitfinder.dataset.frames import (
     check_frame,
 )
 from hitfinder.dataset.frames import plain_payload as plain
-from hitfinder.dataset.hdf5_detector import read_detector
+from hitfinder.dataset.hdf5_detector import read_detector, read_numbers
 from hitfinder.dataset.hdf5_file import frame_count, frame_shape, hdf5_file, register_filters
 from hitfinder.dataset.location import SEPARATOR, Location
 from hitfinder.errors import DataFileError
@@ -69,6 +69,8 @@ def open_hdf5(location: Location) -> DataFile:
         stacks = _stacks(path, file, _places(path, file, location.inside))
         count = stacks[-1].first + frame_count(stacks[-1].shape)
         labels = _labels(path, file, count)
+        # Only a file of a single frame may be joined to others.
+        said = read_numbers(path, file) if count == 1 else {}
     shape, dtype = frame_shape(stacks[0].shape), stacks[0].dtype
     check_frame(path, dtype, shape)
     frames: list[FrameRef] = []
@@ -82,6 +84,7 @@ def open_hdf5(location: Location) -> DataFile:
         dtype=dtype.newbyteorder("="),
         frames=tuple(frames),
         detector=partial(read_detector, path, shape, dtype),
+        said=said,
         made_of=frozenset().union(*(stack.files for stack in stacks)) - {path.resolve()},
     )
 

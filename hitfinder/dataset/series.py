@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from hitfinder.dataset.array_files import RAW_SPEC, open_array, open_raw
@@ -55,9 +54,19 @@ def open_series(paths: Sequence[Path]) -> list[Series]:
 
 def _runs(files: Sequence[DataFile]) -> Iterator[list[DataFile]]:
     """The files of each series."""
-    for _, run in groupby(enumerate(files), key=lambda item: _joins(*item)):
+    runs: dict[tuple[object, ...], list[DataFile]] = {}
+    before: tuple[object, ...] = ()
+    stretch = 0
+    for position, file in enumerate(files):
+        key = _joins(position, file)
+        stretch += key != before
+        before = key
+        # Parts of one DECTRIS run belong together wherever they stand.
+        in_parts = _master(file.frames[0].path) is not None
+        runs.setdefault((*key, 0 if in_parts else stretch), []).append(file)
+    for run in runs.values():
         members: list[DataFile] = []
-        for _, file in run:
+        for file in run:
             if members and not _agree(members[0].said, file.said):
                 yield members
                 members = []

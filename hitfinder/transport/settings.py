@@ -84,7 +84,8 @@ class SenderSettings(Settings):
     stream: "backpressure" for kept frames from a "pull" input to a "push" socket, else "drop"."""
     spill_folder: Path | None = None
     """Where "spill" writes, a folder of this output's own; a message waiting there survives a
-    restart."""
+    restart. Those in the socket, up to high_water_mark, are the receiver's: one that is connected
+    and does not read loses them at a stop."""
     spill_max_bytes: int = Field(default=10 * 2**30, ge=2**20, le=2**44)
     """How much "spill" may write; beyond it messages are dropped and counted."""
 

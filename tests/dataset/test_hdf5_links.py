@@ -173,3 +173,38 @@ def test_a_virtual_dataset_of_numbered_files(tmp_path: Path) -> None:
         group = file.create_group("entry/data")
         h5py.h5d.create(group.id, b"data", h5py.h5t.NATIVE_UINT16, growing, options)
     np.testing.assert_array_equal(read_all(tmp_path / "run.h5"), frames)
+
+
+@pytest.mark.parametrize("name", ["pixel_mask", "beam_center_x"])
+def test_a_detector_behind_a_file_that_is_gone_is_not_another_detector(
+    tmp_path: Path, name: str
+) -> None:
+    path = write_hdf5(tmp_path / "run.h5", entry__data__data=counts(2, 8, 9))
+    with h5py.File(path, "a") as file:
+        file[f"entry/instrument/detector/{name}"] = h5py.ExternalLink("run_meta.h5", f"/{name}")
+        file["entry/instrument/detector/saturation_value"] = h5py.SoftLink("/never/said")
+    with pytest.raises(DataFileError, match=rf"{name} leads to 'run_meta\.h5', which is not there"):
+        open_series([path])
+    mask = np.eye(8, 9, dtype=np.uint32)
+    write_hdf5(tmp_path / "run_meta.h5", pixel_mask=mask, beam_center_x=4.5)
+    (series,) = open_series([path])
+    assert (series.detector.mask is None) == (name != "pixel_mask")
+    assert series.detector.saturation is None
+
+
+def test_parts_of_one_run_are_joined_in_whatever_order_runs_are_given(tmp_path: Path) -> None:
+    for name in ("a_data_000001", "a_data_000002", "b_data_000001", "b_data_000002"):
+        write_hdf5(tmp_path / f"{name}.h5", entry__data__data=counts(2, 8, 9))
+    mixed = [tmp_path / f"{run}_data_00000{part}.h5" for part in (1, 2) for run in "ab"]
+    assert [(one.name[0], len(one.frames)) for one in open_series(mixed)] == [("a", 4), ("b", 4)]
+
+
+def test_files_of_one_frame_are_parted_where_they_say_another_experiment(tmp_path: Path) -> None:
+    for number, distance_m in enumerate((0.1, 0.1, 0.3)):
+        write_hdf5(
+            tmp_path / f"r{number}.h5",
+            entry__data__data=counts(1, 8, 9),
+            entry__instrument__detector__detector_distance=distance_m,
+        )
+    series = open_series([tmp_path])
+    assert [(len(one.frames), one.detector.distance_mm) for one in series] == [(2, 100), (1, 300)]
