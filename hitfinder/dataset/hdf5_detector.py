@@ -17,7 +17,11 @@ from hitfinder.frame import Detector
 _CXI = "/entry_1/instrument_1/detector_1"
 _GROUPS = ("/entry/instrument/detector", _CXI)
 
-_TO_MM = {"m": 1e3, "meter": 1e3, "metre": 1e3, "mm": 1.0, "um": 1e-3, "µm": 1e-3}
+_TO_MM = {
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e3),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
+    **dict.fromkeys(("um", "µm", "micron", "microns"), 1e-3),
+}
 _TO_ANGSTROM = {"angstrom": 1.0, "angstroms": 1.0, "a": 1.0, "å": 1.0, "nm": 10.0, "m": 1e10}
 _AS_IT_IS: Mapping[str, float] = {}
 

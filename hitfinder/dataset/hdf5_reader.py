@@ -6,7 +6,7 @@ become the payload and nothing is decoded; every other layout is read by HDF5.
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -94,18 +94,41 @@ def read_hdf5(path: Path, index: int, *, place: str, first: int) -> Payload:
     with hdf5_file(path) as file:
         dataset = file[place]
         shape = frame_shape(dataset.shape)
+        if dataset.is_virtual and dataset.ndim > 2:
+            unmapped = _unmapped(path, place, path.stat().st_mtime_ns)
+            if index - first in unmapped:
+                raise _never_written(path, index)
         at = () if dataset.ndim == 2 else (index - first,)
         encoding = _encoding(dataset, shape)
         begin = (*at, *(0 for _ in shape))
         if dataset.chunks is not None and _is_missing(dataset, begin):
-            raise DataFileError(
-                f"{path}: frame {index} was never written; the file is of a run that was cut short"
-            )
+            raise _never_written(path, index)
         chunk = None if encoding is None else _chunk(dataset, begin)
         if encoding is None or chunk is None:
             register_filters()
             return plain(path, np.asarray(dataset[at]))
         return encoded_payload(chunk, dtype=dataset.dtype, shape=shape, encoding=encoding)
+
+
+def _never_written(path: Path, index: int) -> DataFileError:
+    return DataFileError(
+        f"{path}: frame {index} was never written; the file is of a run that was cut short"
+    )
+
+
+@lru_cache(maxsize=16)  # asked for every frame
+def _unmapped(path: Path, place: str, changed_ns: int) -> frozenset[int]:
+    """Frames of a virtual dataset that no source has: HDF5 makes zeros of them, too."""
+    with hdf5_file(path) as file:
+        dataset = file[place]
+        given = np.zeros(frame_count(dataset.shape), np.bool_)
+        for source in dataset.virtual_sources():
+            try:
+                (first, *_), (last, *_) = source.vspace.get_select_bounds()
+            except RuntimeError:  # as many as there are files of a name
+                return frozenset()
+            given[first : last + 1] = True
+        return frozenset(np.flatnonzero(~given).tolist())
 
 
 def _is_missing(dataset: h5py.Dataset, begin: tuple[int, ...]) -> bool:

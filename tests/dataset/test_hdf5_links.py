@@ -208,3 +208,18 @@ def test_files_of_one_frame_are_parted_where_they_say_another_experiment(tmp_pat
         )
     series = open_series([tmp_path])
     assert [(len(one.frames), one.detector.distance_mm) for one in series] == [(2, 100), (1, 300)]
+
+
+def test_a_frame_that_no_source_of_a_virtual_dataset_has_is_no_miss(tmp_path: Path) -> None:
+    write_hdf5(tmp_path / "part.h5", data=counts(2, 8, 9))
+    layout = h5py.VirtualLayout((5, 8, 9), "u2")
+    layout[1:3] = h5py.VirtualSource("part.h5", "data", (2, 8, 9))
+    path = tmp_path / "whole.h5"
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("entry/data/data", layout)
+    (series,) = open_series([path])
+    read = [series.frames[number].load().whole() for number in (1, 2)]
+    np.testing.assert_array_equal(np.stack(read), counts(2, 8, 9))
+    for number in (0, 3, 4):
+        with pytest.raises(DataFileError, match=f"frame {number} was never written"):
+            series.frames[number].load()
