@@ -6,7 +6,7 @@ become the payload and nothing is decoded; every other layout is read by HDF5.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ _BITSHUFFLE_CODECS = {2: "bslz4", 3: "bszstd"}  # the filter's fifth option
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stack:
     """One dataset of frames; `first` is the index in the file of its frame 0, `files` those that
-    its frames lie in.
+    its frames lie in, `unmapped` its frames that lie in none.
     """
 
     place: str
@@ -58,6 +58,7 @@ class _Stack:
     dtype: np.dtype[Any]
     first: int
     files: frozenset[Path]
+    unmapped: frozenset[int]
 
 
 def open_hdf5(location: Location) -> DataFile:
@@ -75,9 +76,10 @@ def open_hdf5(location: Location) -> DataFile:
     check_frame(path, dtype, shape)
     frames: list[FrameRef] = []
     for stack in stacks:
-        read = partial(read_hdf5, place=stack.place, first=stack.first)
+        stored = partial(read_hdf5, place=stack.place, first=stack.first)
         for index in range(stack.first, stack.first + frame_count(stack.shape)):
-            frames.append(FrameRef(path=path, index=index, read=read, label=labels[index]))  # noqa: PERF401
+            read = read_unwritten if index - stack.first in stack.unmapped else stored
+            frames.append(FrameRef(path=path, index=index, read=read, label=labels[index]))
     return DataFile(
         name=path.stem.removesuffix("_master"),
         shape=shape,
@@ -94,49 +96,31 @@ def read_hdf5(path: Path, index: int, *, place: str, first: int) -> Payload:
     with hdf5_file(path) as file:
         dataset = file[place]
         shape = frame_shape(dataset.shape)
-        if dataset.is_virtual and dataset.ndim > 2:
-            unmapped = _unmapped(path, place, path.stat().st_mtime_ns)
-            if index - first in unmapped:
-                raise _never_written(path, index)
         at = () if dataset.ndim == 2 else (index - first,)
-        encoding = _encoding(dataset, shape)
         begin = (*at, *(0 for _ in shape))
-        if dataset.chunks is not None and _is_missing(dataset, begin):
-            raise _never_written(path, index)
-        chunk = None if encoding is None else _chunk(dataset, begin)
-        if encoding is None or chunk is None:
+        stored = None if dataset.chunks is None else _stored(dataset, begin)
+        if stored is not None and stored.byte_offset is None:
+            return read_unwritten(path, index)
+        encoding = _encoding(dataset, shape)
+        # Where a chunk's filter was skipped, HDF5 reads it plain.
+        if stored is None or encoding is None or stored.filter_mask:
             register_filters()
             return plain(path, np.asarray(dataset[at]))
+        chunk = bytes(dataset.id.read_direct_chunk(begin)[1])
         return encoded_payload(chunk, dtype=dataset.dtype, shape=shape, encoding=encoding)
 
 
-def _never_written(path: Path, index: int) -> DataFileError:
-    return DataFileError(
+def read_unwritten(path: Path, index: int) -> Payload:
+    """A frame that is not there. HDF5 makes zeros of it, a miss. Raises DataFileError."""
+    raise DataFileError(
         f"{path}: frame {index} was never written; the file is of a run that was cut short"
     )
 
 
-@lru_cache(maxsize=16)  # asked for every frame
-def _unmapped(path: Path, place: str, changed_ns: int) -> frozenset[int]:
-    """Frames of a virtual dataset that no source has: HDF5 makes zeros of them, too."""
-    with hdf5_file(path) as file:
-        dataset = file[place]
-        given = np.zeros(frame_count(dataset.shape), np.bool_)
-        for source in dataset.virtual_sources():
-            try:
-                (first, *_), (last, *_) = source.vspace.get_select_bounds()
-            except RuntimeError:  # as many as there are files of a name
-                return frozenset()
-            given[first : last + 1] = True
-        return frozenset(np.flatnonzero(~given).tolist())
-
-
-def _is_missing(dataset: h5py.Dataset, begin: tuple[int, ...]) -> bool:
-    """Whether the chunk of a frame's first pixel was never written: HDF5 makes zeros of it, a
-    miss.
-    """
+def _stored(dataset: h5py.Dataset, begin: tuple[int, ...]) -> Any:
+    """How the chunk of a frame's first pixel is stored; without `byte_offset` if it is not."""
     offset = tuple(at - at % side for at, side in zip(begin, dataset.chunks, strict=True))
-    return dataset.id.get_chunk_info_by_coord(offset).byte_offset is None
+    return dataset.id.get_chunk_info_by_coord(offset)
 
 
 def _encoding(dataset: h5py.Dataset, shape: tuple[int, ...]) -> str | None:
@@ -154,13 +138,6 @@ def _encoding(dataset: h5py.Dataset, shape: tuple[int, ...]) -> str | None:
     if code == BITSHUFFLE:
         return _BITSHUFFLE_CODECS.get(options[4] if len(options) > 4 else 0)
     return "lz4-hdf5" if code == _LZ4 else None
-
-
-def _chunk(dataset: h5py.Dataset, offset: tuple[int, ...]) -> bytes | None:
-    """The stored chunk; None where its filter was skipped: HDF5 then reads it plain."""
-    if dataset.id.get_chunk_info_by_coord(offset).filter_mask:
-        return None
-    return bytes(dataset.id.read_direct_chunk(offset)[1])
 
 
 def _places(path: Path, file: h5py.File, inside: str | None) -> list[str]:
@@ -221,6 +198,7 @@ def _stacks(path: Path, file: h5py.File, places: list[str]) -> list[_Stack]:
                 dtype=dataset.dtype,
                 first=first,
                 files=_files(path, dataset),
+                unmapped=_unmapped(dataset),
             )
         )
         first += frame_count(dataset.shape)
@@ -233,6 +211,20 @@ def _stacks(path: Path, file: h5py.File, places: list[str]) -> list[_Stack]:
     if first == 0:
         raise DataFileError(f"{path}: {places[0]} holds no frames yet; leave the file out")
     return stacks
+
+
+def _unmapped(dataset: h5py.Dataset) -> frozenset[int]:
+    """Frames of a virtual dataset that no source has."""
+    if not dataset.is_virtual or dataset.ndim == 2:
+        return frozenset()
+    given = np.zeros(len(dataset), np.bool_)
+    for source in dataset.virtual_sources():
+        try:
+            (first, *_), (last, *_) = source.vspace.get_select_bounds()
+        except RuntimeError:  # as many as there are files of a name
+            return frozenset()
+        given[first : last + 1] = True
+    return frozenset(np.flatnonzero(~given).tolist())
 
 
 def _files(path: Path, dataset: h5py.Dataset) -> frozenset[Path]:

@@ -64,7 +64,6 @@ class Viewer:
         """Whether the last series is known to be over, and no frame of another was seen yet: a
         detector that is armed may wait for long.
         """
-        self._forgets = False
         self._detector = detector
         self._planned: tuple[tuple[int, ...], RegionReader, View] | None = None
 
@@ -74,14 +73,13 @@ class Viewer:
         event = self._decoder.decode(parts, now_ns)
         if isinstance(head, SeriesMark):
             if isinstance(event, SeriesStarted):
-                if self._forgets:
+                if self.ended:
                     self._powder.forget()  # it may have the number of the one before
                 self._detector, self._planned = event.detector, None
-                self._forgets = False
             elif isinstance(event, SeriesEnded):
-                self.ended = self._forgets = True
+                self.ended = True
         elif isinstance(event, Frame):
-            self.ended = self._forgets = False
+            self.ended = False
             self._gallery.add(self._picture(head, event, now_ns))
         else:
             raise BadMessageError("type", "a sample without a frame")
