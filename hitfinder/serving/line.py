@@ -21,6 +21,9 @@ from hitfinder.cascade import NOT_JUDGED
 from hitfinder.frame import Detector, Event, Frame, Part, Passed, SeriesEnded, SeriesStarted, nbytes
 from hitfinder.verdict import Diffuse, DiffuseFinding, Outcome, Reason, Verdict
 
+MOST_MESSAGES = 100_000
+"""In flight, however small they are: what stands around an empty one takes memory, too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
@@ -119,10 +122,6 @@ class LineCounts:
     bytes: int
     bad_messages: int
     diffuse: DiffuseCounts
-
-
-MOST_MESSAGES = 100_000
-"""In flight, however small they are: what stands around an empty one takes memory, too."""
 
 
 class Line:
